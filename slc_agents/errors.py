@@ -1,0 +1,102 @@
+"""The package's own errors.
+
+Every error that names a user's mistake says what was received, what is allowed and what to do about it.
+Each class also derives from the built-in error that a caller would expect, so `except ValueError` keeps working.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+
+__all__ = [
+    "ArchiveError",
+    "ConfigError",
+    "MissingDependencyError",
+    "NonFiniteError",
+    "NotResumableError",
+    "SlcAgentsError",
+    "UnsupportedSpaceError",
+    "UntrustedCodeError",
+    "reject_unknown_keywords",
+    "require",
+]
+
+
+class SlcAgentsError(Exception):
+    """Base of all errors that this package raises on its own account."""
+
+
+class ConfigError(SlcAgentsError, ValueError):
+    """A hyperparameter's value is out of range, of the wrong type, or contradicts another one."""
+
+
+class UnsupportedSpaceError(SlcAgentsError, ValueError):
+    """An observation or action space that the agent can't work with."""
+
+
+class NonFiniteError(SlcAgentsError, ValueError):
+    """A NaN or an infinity turned up in an observation, a reward, an action or a loss."""
+
+
+class ArchiveError(SlcAgentsError, ValueError):
+    """A file is not an agent archive, is damaged, is too new, or doesn't fit what it is loaded into."""
+
+
+class UntrustedCodeError(ArchiveError):
+    """An archive needs code of its author's that is only run with `trust=True`."""
+
+
+class NotResumableError(SlcAgentsError, RuntimeError):
+    """There is no interrupted run to go on with."""
+
+
+class MissingDependencyError(SlcAgentsError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Imports an optional dependency.
+
+    Args:
+        module: Name of the module to import.
+        extra: The extra of this package that installs it.
+        purpose: What it is needed for, as the subject of a sentence.
+
+    Raises:
+        MissingDependencyError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{purpose} needs the package {module!r}, which can't be imported ({error}); "
+            f"install it with: pip install 'slc-agents[{extra}]'"
+        ) from error
+
+
+def reject_unknown_keywords(
+    received: Iterable[str], allowed: Iterable[str], owner: str, foreign_names: Mapping[str, str] | None = None
+) -> None:
+    """Raises a `TypeError` that names the nearest valid keyword for one that is not allowed.
+
+    Args:
+        received: Keywords that were given.
+        allowed: Keywords that are valid.
+        owner: Whose keywords they are, as the subject of a sentence.
+        foreign_names: What other libraries call things, and how they are called here.
+    """
+    allowed = list(allowed)
+    for name in received:
+        if name in allowed:
+            continue
+        nearest = difflib.get_close_matches(name, allowed, n=1)
+        if foreign_names and name in foreign_names:
+            hint = f"here it is {foreign_names[name]}"
+        elif nearest:
+            hint = f"did you mean {nearest[0]!r}?"
+        else:
+            hint = f"allowed are {', '.join(allowed)}"
+        raise TypeError(f"{owner} has no keyword {name!r}; {hint}")

@@ -1,0 +1,47 @@
+"""What passes between the environment, the memory and the learner.
+
+Shapes: `B` is the batch size, `n` the number of parallel environments. An observation is an array, or for Dict
+observation spaces a dict of arrays, one for each key; the leading dimension is always the batch or the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Batch", "Episode", "Observation", "Transition"]
+
+Array: TypeAlias = NDArray[Any]
+Observation: TypeAlias = "Array | dict[str, Array]"
+
+
+class Transition(NamedTuple):
+    """One step of `n` parallel environments."""
+
+    observation: Observation  # [n, *shape]
+    action: Array  # [n, *shape], as the environment received it
+    reward: Array  # [n], float32
+    next_observation: Observation  # [n, *shape]: the true last one where an episode ended
+    terminated: Array  # [n], bool: nothing is owed after this
+    truncated: Array  # [n], bool: cut off, the value goes on
+    valid: Array  # [n], bool: False where an environment only reset itself, so there is no transition
+
+
+class Batch(NamedTuple):
+    """A minibatch of stored transitions."""
+
+    observation: Observation  # [B, *shape]
+    action: Array  # [B, action_size], as the buffer's user stored it
+    reward: Array  # [B]
+    next_observation: Observation  # [B, *shape]
+    discount: Array  # [B], gamma where the episode went on, 0 where it terminated
+    terminated: Array  # [B], bool
+
+
+class Episode(NamedTuple):
+    """A finished episode, in the user's own units of reward or cost."""
+
+    reward: float  # undiscounted sum
+    length: int
+    env_index: int

@@ -1,0 +1,47 @@
+"""Where the zoo's files are, in an installed package and in a checkout, and what they are called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["folder_names", "missing", "zoo_configs_folder"]
+
+
+def zoo_configs_folder() -> Path:
+    """Returns the folder that holds `<algo>/<env>.yaml` and `agents/<algo>__<env>.zip`.
+
+    A wheel puts it inside the package. In a checkout, and so in an editable install, it stands beside the package.
+
+    Raises:
+        FileNotFoundError: If the installation is incomplete.
+    """
+    package = Path(__file__).resolve().parents[1]
+    candidates = [package / "zoo_configs", package.parent / "zoo_configs"]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"the zoo's files are missing: there is neither {candidates[0]} nor {candidates[1]}; reinstall slc-agents"
+    )
+
+
+def folder_names(folder: Path, pattern: str) -> dict[str, Path]:
+    """Returns a folder's files by their names in the zoo: `sac/slc__Oscillator-v1.yaml` is `sac/slc/Oscillator-v1`.
+
+    Files are found by listing them, never by putting together a path of what a user gave: so no name leads elsewhere.
+    """
+    return {
+        path.relative_to(folder).with_name(path.stem).as_posix().replace("__", "/"): path
+        for path in sorted(folder.glob(pattern))
+    }
+
+
+def missing(what: str, name: str, names: Iterable[str]) -> FileNotFoundError:
+    """Returns the error for a name that isn't there, with those that are, the nearest first."""
+    names = sorted(names)
+    nearest = difflib.get_close_matches(name, names, n=3)
+    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+    there = f"There are: {', '.join(names)}" if names else "There are none yet"
+    return FileNotFoundError(f"the zoo has no {what} {name!r}{hint}{'' if hint else '.'} {there}")
