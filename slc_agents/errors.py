@@ -1,4 +1,4 @@
-"""The package's own errors.
+"""The package's own errors, and the checks that raise them.
 
 Every error that names a user's mistake says what was received, what is allowed and what to do about it.
 Each class also derives from the built-in error that a caller would expect, so `except ValueError` keeps working.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import operator
 from collections.abc import Iterable, Mapping
 from types import ModuleType
+from typing import Any
 
 __all__ = [
     "ArchiveError",
@@ -20,6 +22,7 @@ __all__ = [
     "SlcAgentsError",
     "UnsupportedSpaceError",
     "UntrustedCodeError",
+    "check_whole_number",
     "reject_unknown_keywords",
     "require",
 ]
@@ -100,3 +103,23 @@ def reject_unknown_keywords(
         else:
             hint = f"allowed are {', '.join(allowed)}"
         raise TypeError(f"{owner} has no keyword {name!r}; {hint}")
+
+
+def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """Returns a whole number as an int; 5e3 is one, True is not.
+
+    Args:
+        name: Its name, for the error message.
+        value: What was received.
+        minimum: The smallest that is allowed.
+
+    Raises:
+        ValueError: If it is no whole number, or too small.
+    """
+    try:
+        number = operator.index(int(value) if isinstance(value, float) and value.is_integer() else value)
+    except TypeError:
+        number = minimum - 1
+    if isinstance(value, bool) or number < minimum:
+        raise ValueError(f"{name}={value!r}: a whole number of at least {minimum} is needed")
+    return number

@@ -1,0 +1,1 @@
+"""Measurements, each of which prints the figures that the documentation quotes."""

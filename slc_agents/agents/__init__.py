@@ -1,0 +1,9 @@
+"""Agents: what the user holds."""
+
+from __future__ import annotations
+
+from slc_agents.agents.base import Agent
+from slc_agents.agents.config import AgentConfig, SACConfig
+from slc_agents.agents.sac import SAC
+
+__all__ = ["SAC", "Agent", "AgentConfig", "SACConfig"]

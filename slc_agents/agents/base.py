@@ -1,0 +1,717 @@
+"""The agent: what the user holds. It composes parts that each do one thing, and names no backend."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+import slc_agents
+from slc_agents.agents.config import AgentConfig
+from slc_agents.buffers import ReplayBuffer
+from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback, make_callback
+from slc_agents.callbacks.saving import AGENT_FILE, RunFolderCallback
+from slc_agents.envs import EnvLike, make_test_env, make_vector_env
+from slc_agents.errors import ArchiveError, NotResumableError, check_whole_number
+from slc_agents.logger import Logger, make_logger
+from slc_agents.persistence import Decoder, encode, read_archive, write_archive
+from slc_agents.schedulers import Schedule
+from slc_agents.seeding import (
+    Stream,
+    draw_seed,
+    generator_state,
+    make_generator,
+    make_seed,
+    set_generator_state,
+)
+from slc_agents.spaces import (
+    ActionScale,
+    check_action_space,
+    check_observation_space,
+    space_from_dict,
+    space_to_dict,
+    to_batch,
+)
+from slc_agents.training import loop
+from slc_agents.training.collector import Collector
+from slc_agents.training.evaluation import evaluate_policy, run_episodes
+from slc_agents.training.state import Run, TrainingState
+from slc_agents.transition import Array, Episode
+
+__all__ = ["Agent", "AgentLearner"]
+
+ConfigT = TypeVar("ConfigT", bound=AgentConfig)
+
+NETWORKS = ("actor/", "critic/", "critic_target/", "normalizer/")
+
+
+class AgentLearner(loop.Learner, Protocol):
+    """What an agent needs of a backend: the loop's `Learner`, state, and export."""
+
+    policy: Any
+    device: Any
+    export_formats: Mapping[str, str]  # name -> suffix
+
+    def act(
+        self, observation: Any, deterministic: bool = False, *, generator: np.random.Generator | None = None
+    ) -> Any:
+        """Returns actions in [-1, 1]; `generator` is where a sample's noise comes from."""
+
+    def state_dict(self) -> dict[str, Array]:
+        """Returns every tensor by its archive name."""
+
+    def load_state_dict(self, state: Mapping[str, Array], *, parts: tuple[str, ...] = ()) -> None:
+        """Puts tensors back; `parts` are beginnings of the names to take."""
+
+    def export(self, path: Path, format: str) -> None:
+        """Writes the deterministic policy to a file."""
+
+    def versions(self) -> dict[str, str]:
+        """Returns the versions of what computes."""
+
+
+class _Spaces:
+    """Stands where an environment would, in an agent that was loaded without one."""
+
+    def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+class Agent(ABC, Generic[ConfigT]):
+    """Base of all agents.
+
+    A subclass names its config class and makes its learner; the rest is here.
+
+    Attributes:
+        config: The hyperparameters; `seed` is the one drawn, where none was given.
+        policy: The networks.
+        env: The vector environment, or None.
+        schedulers: A schedule for each learning rate.
+        callbacks: Those of the last `learn` or `resume`.
+        logger: Where rows of metrics go.
+        observation_space: That of a single environment.
+        action_space: That of a single environment.
+    """
+
+    config_class: ClassVar[type[AgentConfig]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "config_class" in cls.__dict__ and "__init__" not in cls.__dict__:
+            # help() and editors at run time see every keyword with its default, from the one place where it stands.
+            own = [
+                parameter
+                for parameter in inspect.signature(Agent.__init__).parameters.values()
+                if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+            ]
+            fields = inspect.signature(cls.config_class).parameters.values()
+            cls.__signature__ = inspect.Signature([*own, *fields])  # type: ignore[attr-defined]
+        elif "__init__" in cls.__dict__:
+            own_init = inspect.signature(cls.__init__)  # a user's subclass, whose parent's signature would stand here
+            without_self = list(own_init.parameters.values())[1:]
+            cls.__signature__ = own_init.replace(parameters=without_self)  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        policy: str | type = "MlpPolicy",
+        env: EnvLike | _Spaces | None = None,
+        config: ConfigT | None = None,
+        *,
+        eval_env: EnvLike | None = None,
+        verbose: int = 0,
+        **hyperparameters: Any,
+    ) -> None:
+        if config is None:
+            config = cast("ConfigT", self.config_class(**hyperparameters))
+        elif isinstance(config, self.config_class):
+            config = config.replace(**hyperparameters) if hyperparameters else config
+        else:
+            raise TypeError(
+                f"config: received {config!r}; a {self.config_class.__name__} is needed. "
+                f"Hyperparameters may also be keywords of {type(self).__name__}"
+            )
+        if config.seed is None:
+            config = config.replace(seed=draw_seed())
+        self.config: ConfigT = config
+        self.policy_class = policy
+        self.verbose = verbose
+
+        self.env: VectorEnv[Any, Any, Any] | None = None
+        self._env_source: EnvLike | None = None
+        self.observation_space: gymnasium.Space[Any]
+        self.action_space: gymnasium.Space[Any]
+        if env is None:
+            raise TypeError(
+                f"{type(self).__name__} needs an env: an id such as 'Pendulum-v1', an environment or a factory"
+            )
+        if isinstance(env, _Spaces):
+            self.observation_space, self.action_space = env.observation_space, env.action_space
+        else:
+            self.env, self._env_source = make_vector_env(env, config.n_envs), env
+            self.observation_space = self.env.single_observation_space
+            self.action_space = self.env.single_action_space
+        check_observation_space(self.observation_space)
+        check_action_space(self.action_space)
+
+        self._scale = ActionScale(cast("gymnasium.spaces.Box", self.action_space))
+        streams: tuple[Stream, ...] = ("action", "predict", "learner", "buffer")
+        self._generators = {stream: make_generator(self.seed, stream) for stream in streams}
+        self._learner = self._make_learner()
+        self.schedulers: dict[str, Schedule] = {rate: config.make_schedule(rate) for rate in config.rates}
+        self.callbacks: Callback = CallbackList([])
+        self.logger: Logger = make_logger(**{"verbose": verbose, **config.logger_kwargs})
+        self._collector = None if self.env is None else Collector(self.env, config.max_ep_len)
+        self._state = TrainingState()
+        self._loop: loop.TrainingLoop | None = None
+        self._memory: ReplayBuffer | None = None
+        self._test_env: VectorEnv[Any, Any, Any] | None = None if eval_env is None else make_vector_env(eval_env)
+        self._looked_for_test_env = eval_env is not None
+        self._loaded_callbacks: Mapping[str, Any] = {}
+        if self._test_env is not None:
+            self._check_spaces(self._test_env, "eval_env")
+        if config.start_policy is not None:
+            self._start_from(config.start_policy)
+
+    @abstractmethod
+    def _make_learner(self) -> AgentLearner:
+        """Makes the backend's learner from the config, the spaces and the random streams."""
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int | None = None,
+        callback: CallbackLike | None = None,
+        *,
+        log_interval: int = 1,
+        progress_bar: bool = False,
+        reset_num_timesteps: bool = True,
+    ) -> Self:
+        """Trains the agent.
+
+        Ctrl-C ends training at the end of the current step (twice: at once) and returns; the agent stays usable, and
+        `resume` goes on.
+
+        Args:
+            total_timesteps: Environment steps, summed over parallel environments. None: `epochs * steps_per_epoch`.
+            callback: A callback, a function f(model), or a list of these.
+            log_interval: Epochs between two rows of the log.
+            progress_bar: Whether to show one.
+            reset_num_timesteps: Whether counters start at 0 and the environment is reset; what was learned and
+                remembered is kept. False: that many steps more, in the episodes that are running. Learning-rate
+                schedules start over in any case.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            ValueError: If there is no environment, or a number is out of range.
+            NonFiniteError: If an observation, a reward, an action or a loss is NaN or infinite.
+        """
+        total = self.config.epochs * self.config.steps_per_epoch if total_timesteps is None else total_timesteps
+        total = check_whole_number("total_timesteps", total)
+        log_interval = check_whole_number("log_interval", log_interval)
+        collector = self._require_collector()
+        callbacks = make_callback(callback)
+        state, config = self._state, self.config
+        if collector.observation is None or reset_num_timesteps:
+            collector.reset(self._next_env_seed())
+        if reset_num_timesteps:
+            state.reset_counters()
+        start = state.num_timesteps
+        last = start + -(-total // collector.n_envs) * collector.n_envs
+        blocks = loop.blocks_until(last, config.update_after, config.update_every) - loop.blocks_until(
+            start, config.update_after, config.update_every
+        )
+        state.run = Run(
+            start=start,
+            total=total,
+            steps_per_epoch=config.steps_per_epoch,
+            blocks=blocks,
+            log_interval=log_interval,
+        )
+        return self._train(callbacks, progress_bar)
+
+    def resume(self, callback: CallbackLike | None = None, *, progress_bar: bool = False) -> Self:
+        """Continues a run that was interrupted, to the end that `learn` had planned for it.
+
+        Args:
+            callback: As in `learn`. Those of the interrupted run are not called again unless they are given again.
+            progress_bar: Whether to show one.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            NotResumableError: If no run was interrupted.
+        """
+        run = self._state.run
+        if run is None or not self.is_interrupted:
+            raise NotResumableError(
+                "there is no interrupted run to resume: the last one has reached its end, or none was started, or the "
+                "agent was loaded from an archive that was saved without replay_buffer=True. Call learn(...)"
+            )
+        collector = self._require_collector()
+        callbacks = make_callback(callback)
+        if collector.observation is None:
+            warnings.warn(
+                "the environments' states are not known, so the resumed run starts new episodes; it is not exactly the "
+                "run that would have been without the interruption",
+                stacklevel=2,
+            )
+            run.exact = False
+            collector.reset(self._next_env_seed())
+        elif not run.exact:
+            warnings.warn(
+                "the run was interrupted in the middle of a step, so it is not exactly the run that would have been "
+                "without the interruption",
+                stacklevel=2,
+            )
+        callbacks.load_state_dict(self._loaded_callbacks)
+        self._loaded_callbacks = {}
+        return self._train(callbacks, progress_bar)
+
+    def _train(self, callbacks: Callback, progress_bar: bool) -> Self:
+        self.logger.prepare()
+        everything: list[Callback] = [callbacks]
+        if self.logger.output_dir is not None:
+            everything.append(
+                RunFolderCallback(self.logger.output_dir, self.config.save_freq, export=self.config.export)
+            )
+        if progress_bar:
+            everything.append(ProgressBarCallback())
+        self.callbacks = callbacks
+        hooks = CallbackList(everything)
+        hooks.bind(self)
+        if self.config.num_test_episodes:
+            self._find_test_env()
+        self._loop = loop.TrainingLoop(
+            config=self.config,
+            state=self._state,
+            collector=self._require_collector(),
+            learner=self._learner,
+            memory=self.replay_buffer,
+            schedulers=self.schedulers,
+            hooks=hooks,
+            logger=self.logger,
+            scale=self._scale,
+            generator=self._generators["action"],
+            test=self._test,
+        )
+        try:
+            self._loop.train()
+        finally:
+            self._loop = None
+        return self
+
+    def _test(self, epoch: int) -> dict[str, float]:
+        """Runs an epoch's test episodes; the same ones for the same seed and epoch."""
+        if self._test_env is None or self.config.num_test_episodes == 0:
+            return {}
+        episodes = run_episodes(
+            self,
+            self._test_env,
+            self.config.num_test_episodes,
+            seed=make_seed(self.seed, "test", epoch),
+            max_ep_len=self.config.max_ep_len,
+        )
+        returns = [episode.reward for episode in episodes]
+        return {
+            "eval/mean_reward": float(np.mean(returns)),
+            "eval/std_reward": float(np.std(returns)),
+            "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
+        }
+
+    def _find_test_env(self) -> None:
+        if self._looked_for_test_env or self._env_source is None or self.env is None:
+            return
+        self._looked_for_test_env = True
+        self._test_env = make_test_env(self._env_source, self.env)
+        if self._test_env is None:
+            warnings.warn(
+                "there is no environment for test episodes: this one has no id, factory or spec, and can't be copied. "
+                "Give one as eval_env=..., or set num_test_episodes=0",
+                stacklevel=4,
+            )
+
+    def _require_collector(self) -> Collector:
+        if self._collector is None:
+            raise ValueError("the agent has no environment: give one to load(path, env=...) or set_env(env)")
+        return self._collector
+
+    def _next_env_seed(self) -> int:
+        # From where the agent's life stands, so that a loaded agent doesn't see its first episodes again.
+        return make_seed(self.seed, "env", self._state.num_timesteps)
+
+    # -- acting ----------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Array, Any]:
+        """Chooses actions. Training is not disturbed by it.
+
+        Args:
+            observation: One observation of the environment, or a batch of them, with a leading dimension.
+            state: Returned as it is; the policies have no memory.
+            episode_start: Not needed; part of the interface that other libraries share.
+            deterministic: Whether to take the policy's mean, not a sample.
+
+        Returns:
+            Actions in the environment's units, inside its bounds, in its dtype and shape, with a leading dimension
+            where the observation had one; and `state`.
+
+        Raises:
+            ValueError: If the observation's shape or keys don't fit.
+        """
+        batch, was_batch = to_batch(observation, self.observation_space)
+        action = self._learner.act(batch, deterministic, generator=self._generators["predict"])
+        env_action = self._scale.to_env(action)
+        return (env_action if was_batch else env_action[0]), state
+
+    def evaluate(
+        self,
+        n_episodes: int = 10,
+        env: EnvLike | None = None,
+        *,
+        deterministic: bool = True,
+        seed: int | None = None,
+    ) -> tuple[float, float]:
+        """Runs episodes and returns the mean and standard deviation of their returns.
+
+        Args:
+            n_episodes: Number of episodes.
+            env: Where; None: the agent's test environment.
+            deterministic: Whether to take the policy's mean, not a sample.
+            seed: Seed of the first reset.
+
+        Raises:
+            ValueError: If there is no environment to evaluate in.
+        """
+        if env is None:
+            self._find_test_env()
+        where = self._test_env if env is None else env
+        if where is None:
+            raise ValueError(
+                "there is no environment to evaluate in: give one, evaluate(env=...), or eval_env=... before"
+            )
+        return evaluate_policy(self, where, n_episodes, deterministic, seed=seed, max_ep_len=self.config.max_ep_len)
+
+    def is_better(self, score: float, other: float) -> bool:
+        """Whether a mean return (for costs, a mean cost) is better than another."""
+        return score < other if self.config.opt_type == "minimize" else score > other
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Any:
+        """The networks."""
+        return self._learner.policy
+
+    @property
+    def replay_buffer(self) -> ReplayBuffer:
+        """What the agent remembers; made when it is first needed."""
+        if self._memory is None:
+            self._memory = self._make_memory(self.env.num_envs if self.env is not None else self.config.n_envs)
+        return self._memory
+
+    def _make_memory(self, n_envs: int) -> ReplayBuffer:
+        internal_actions = gymnasium.spaces.Box(-1.0, 1.0, (self._scale.size,), np.float32)
+        return ReplayBuffer(
+            self.config.replay_size,
+            self.observation_space,
+            internal_actions,
+            n_envs,
+            gamma=self.config.gamma,
+            seed=self._generators["buffer"],
+        )
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random streams."""
+        if self.config.seed is None:
+            raise RuntimeError("the seed is drawn at construction")
+        return self.config.seed
+
+    @property
+    def device(self) -> Any:
+        """Where the networks live."""
+        return self._learner.device
+
+    @property
+    def num_timesteps(self) -> int:
+        """Environment steps so far, summed over parallel environments."""
+        return self._state.num_timesteps
+
+    @property
+    def num_episodes(self) -> int:
+        """Finished episodes so far."""
+        return self._state.num_episodes
+
+    @property
+    def n_updates(self) -> int:
+        """Gradient steps so far."""
+        return self._state.n_updates
+
+    @property
+    def run(self) -> Run | None:
+        """The run that `learn` planned last, and how far it is."""
+        return self._state.run
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the last run was ended before its planned end, so that `resume` can go on."""
+        return self.run is not None and not self.run.is_finished(self.num_timesteps)
+
+    @property
+    def last_episode(self) -> Episode | None:
+        """The episode that finished last."""
+        return self._state.last_episode
+
+    @property
+    def mean_recent_return(self) -> float | None:
+        """Mean return of the last 100 episodes, as in the log."""
+        return self._state.rollout_metrics().get("rollout/ep_rew_mean")
+
+    def get_env(self) -> VectorEnv[Any, Any, Any] | None:
+        """Returns the vector environment, or None."""
+        return self.env
+
+    def set_env(self, env: EnvLike) -> None:
+        """Gives the agent another environment with the same spaces; it starts new episodes there.
+
+        Raises:
+            ValueError: If the spaces differ.
+        """
+        vector_env = make_vector_env(env, self.config.n_envs)
+        self._check_spaces(vector_env, "env")
+        collector = Collector(vector_env, self.config.max_ep_len)
+        if self._memory is not None and self._memory.n_envs != vector_env.num_envs:
+            memory = self._make_memory(vector_env.num_envs)
+            memory.load_state_dict(self._memory.state_dict())
+            self._memory = memory
+        self.env, self._env_source, self._collector = vector_env, env, collector
+        if self._test_env is None:
+            self._looked_for_test_env = False
+
+    def _check_spaces(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
+        for kind, own, other in (
+            ("observation", self.observation_space, env.single_observation_space),
+            ("action", self.action_space, env.single_action_space),
+        ):
+            if own != other:
+                raise ValueError(f"{name}: its {kind} space is {other}; the agent's is {own}. They must be the same")
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def get_parameters(self) -> dict[str, Array]:
+        """Returns copies of all that is learned, and of the optimisers' state, by tensor name; see the file format."""
+        return self._learner.state_dict()
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        """Puts back what `get_parameters` gave.
+
+        Raises:
+            ValueError: If a tensor is missing, unknown or has another shape; nothing is changed then.
+        """
+        self._learner.load_state_dict(parameters)
+
+    def save(self, path: str | os.PathLike[str], *, replay_buffer: bool = False) -> None:
+        """Saves the agent into one file, from which loading runs no code.
+
+        Called from a callback with `replay_buffer=True`, it is carried out at the end of the current step.
+
+        Args:
+            path: The file; `.zip` is appended where a suffix is missing, and folders are made.
+            replay_buffer: Whether to save what an interrupted run needs to go on too: buffer, random streams, counters.
+        """
+        if replay_buffer and self._loop is not None:
+            self._loop.after_step.append(lambda: self._write(path, replay_buffer=True))
+        else:
+            self._write(path, replay_buffer=replay_buffer)
+
+    def _write(self, path: str | os.PathLike[str], *, replay_buffer: bool) -> None:
+        code: dict[str, Any] = {}
+        spec = None if self.env is None else getattr(_first_env(self.env), "spec", None)
+        env_id = self._env_source if isinstance(self._env_source, str) else getattr(spec, "id", None)
+        manifest: dict[str, Any] = {
+            "class": type(self).__name__,
+            "policy": encode(self.policy_class, "policy", code),
+            "config": {
+                name: encode(value, name, code)
+                for name, value in self.config.to_dict().items()
+                if name != "start_policy"  # what was learned stands in the archive itself
+            },
+            "env_id": env_id,
+            "observation_space": space_to_dict(self.observation_space),
+            "action_space": space_to_dict(self.action_space),
+            "counters": {
+                "num_timesteps": self.num_timesteps,
+                "num_episodes": self.num_episodes,
+                "n_updates": self.n_updates,
+            },
+            "versions": self._versions(),
+        }
+        arrays: dict[str, Array] = {}
+        if replay_buffer:
+            training = {
+                "state": self._state.state_dict(),
+                "streams": {name: generator_state(generator) for name, generator in self._generators.items()},
+                "callbacks": self.callbacks.state_dict(),
+                "logger": self.logger.state_dict(),
+                "n_envs": self.replay_buffer.n_envs,
+            }
+            manifest["training"] = encode(training, "training", code)
+            arrays = {f"buffer/{name}": array for name, array in self.replay_buffer.state_dict(copy=False).items()}
+        write_archive(
+            path,
+            manifest,
+            tensors=self._learner.state_dict(),
+            arrays=arrays,
+            code=cloudpickle.dumps(code) if code else None,
+        )
+
+    def _versions(self) -> dict[str, str]:
+        return {
+            "slc_agents": slc_agents.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "gymnasium": gymnasium.__version__,
+            **self._learner.versions(),
+        }
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        env: EnvLike | None = None,
+        *,
+        device: str | None = None,
+        trust: bool = False,
+        **overrides: Any,
+    ) -> Self:
+        """Loads an agent that `save` wrote. Runs no code from the file unless `trust` is set.
+
+        Args:
+            path: The file; `.zip` may be left out.
+            env: Where to train on; None: the agent can predict and be evaluated, and `set_env` gives it one later.
+            device: Where to put the networks; None: where they were.
+            trust: Whether code of the file's author may run, where the file has any (a policy class, a function as a
+                rate). Only for files whose author you trust.
+            **overrides: Hyperparameters to replace. Saved without its run (`replay_buffer=False`), the agent doesn't
+                write into its old output folder any more: give `logger_kwargs` for a new one.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ArchiveError: If the file is damaged, foreign, too new, or doesn't fit.
+            UntrustedCodeError: If the file needs code and `trust` is not set.
+            TypeError: If an override is not a hyperparameter.
+        """
+        with read_archive(path) as archive:
+            manifest = archive.manifest
+            if manifest.get("class") != cls.__name__:
+                raise ArchiveError(
+                    f"{path}: holds an agent of class {manifest.get('class')!r}; load it with that class's own load "
+                    f"method, or with slc_agents.load"
+                )
+            decoder = Decoder(path, archive.code, trust)
+            try:
+                policy = decoder.decode(manifest["policy"])
+                saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
+                observation_space = space_from_dict(manifest["observation_space"])
+                action_space = space_from_dict(manifest["action_space"])
+                state = TrainingState(**manifest["counters"])
+                training = decoder.decode(manifest.get("training"))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ArchiveError(f"{path}: the manifest lacks or garbles {error}") from error
+            if device is not None:
+                overrides["device"] = device
+            if training is None and "logger_kwargs" not in overrides:
+                # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
+                saved |= {"logger_kwargs": {}, "export": False}
+            config = cls.config_class(**saved).replace(**overrides)
+            model = cls(policy, _Spaces(observation_space, action_space), cast("ConfigT", config))
+            model._state = state
+            if env is not None:
+                model.set_env(env)
+            try:
+                model._learner.load_state_dict(archive.tensors())
+                if training is not None:
+                    model._load_training(training, archive.arrays())
+            except ArchiveError:
+                raise
+            except (KeyError, TypeError, ValueError) as error:
+                raise ArchiveError(f"{path}: {error}") from error
+        return model
+
+    def _load_training(self, training: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        self._state = TrainingState.from_state_dict(training["state"])
+        memory = self._make_memory(training["n_envs"] if self.env is None else self.env.num_envs)
+        memory.load_state_dict({name.removeprefix("buffer/"): array for name, array in arrays.items()})
+        self._memory = memory
+        for name, state in training["streams"].items():
+            set_generator_state(self._generators[name], state)
+        self._loaded_callbacks = training["callbacks"]
+        self.logger.load_state_dict(training["logger"])
+
+    def _start_from(self, start: Any) -> None:
+        """Takes networks, targets and normaliser from a saved agent, a run folder or a live agent."""
+        if isinstance(start, Agent):
+            name, tensors = "the given agent", start.get_parameters()
+        elif isinstance(start, str):
+            if start.startswith("zoo:"):
+                from slc_agents import zoo
+
+                algo, _, env_id = start.removeprefix("zoo:").partition("/")
+                path = zoo.agent_path(algo, env_id)
+            else:
+                path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
+            with read_archive(path) as archive:
+                name, tensors = str(path), archive.tensors()
+        else:
+            raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
+        try:
+            self._learner.load_state_dict(tensors, parts=NETWORKS)
+        except ValueError as error:
+            raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
+
+    def export(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Exports the deterministic policy to a file that runs without this package.
+
+        `forward(observation [B, *shape], float32) -> action [B, *shape], float32`, in the environment's units, inside
+        its bounds, normalisation included. What was written is compared with the policy before it gets its name.
+
+        Args:
+            path: The file.
+            format: `torchscript` (`.pt`). None: by the file's suffix, torchscript where it has none.
+
+        Raises:
+            ValueError: If the format is unknown.
+        """
+        formats = self._learner.export_formats
+        target = Path(path)
+        if format is None:
+            by_suffix = {suffix: name for name, suffix in formats.items()}
+            format = by_suffix.get(target.suffix or ".pt")
+        if format is None or format not in formats:
+            raise ValueError(
+                f"format={format!r}, path={os.fspath(path)!r}: allowed are "
+                + ", ".join(f"{name} ({suffix})" for name, suffix in formats.items())
+            )
+        if not target.suffix:
+            target = target.with_name(target.name + formats[format])
+        self._learner.export(target, format)
+
+
+def _first_env(env: VectorEnv[Any, Any, Any]) -> Any:
+    envs = getattr(env.unwrapped, "envs", None)
+    return envs[0] if envs else env

@@ -1,0 +1,376 @@
+"""Hyperparameters: their names, types, defaults, ranges and documentation, in the one place where each of them stands.
+
+The command line's flags, the validation of YAML files, the archive's record, the documentation's table and the agents'
+signatures are all made from these classes. The text under a field is its documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
+
+import numpy as np
+import pydantic
+import pydantic.dataclasses
+from pydantic import BeforeValidator, Field
+
+from slc_agents.errors import ConfigError, reject_unknown_keywords
+from slc_agents.logger import validate_logger_kwargs
+from slc_agents.schedulers import (
+    ConstantScheduler,
+    DecayType,
+    ExponentialScheduler,
+    LinearScheduler,
+    Schedule,
+    make_scheduler,
+    scheduler_from_dict,
+    scheduler_to_dict,
+)
+
+__all__ = ["AgentConfig", "SACConfig"]
+
+DEFAULT_FINAL_RATE = 1e-10
+
+# What users of other libraries type first, and what it is called here.
+FOREIGN_NAMES = {
+    "learning_rate": "lr_a, lr_c and lr_alpha, one for each optimiser",
+    "tau": "polyak, which is 1 - tau",
+    "ent_coef": "alpha (the initial or fixed temperature) and adaptive_temperature",
+    "learning_starts": "update_after (and start_steps for the uniform-random actions)",
+    "train_freq": "update_every",
+    "gradient_steps": "steps_per_update",
+    "buffer_size": "replay_size",
+    "tensorboard_log": "logger_kwargs={'output_dir': ..., 'sinks': ['csv', 'tensorboard']}",
+    "target_update_interval": "polyak (the targets move with every gradient step)",
+    "env_fn": "env",
+    "actor_critic": "policy",
+    "ac_kwargs": "policy_kwargs",
+    "net_arch": "policy_kwargs={'hidden_sizes': ...}",
+    "activation_fn": "policy_kwargs={'activation': ...}",
+    **{
+        name: f"policy_kwargs={{{name!r}: ...}}"
+        for name in ("hidden_sizes", "activation", "output_activation", "n_critics", "normalize_observations")
+    },
+    "total_timesteps": "epochs and steps_per_epoch, or learn(total_timesteps)",
+}
+
+
+def _plain_number(value: object) -> object:
+    """Takes numpy's scalars for Python's, and no bool for a number, as int(True) would."""
+    if isinstance(value, (bool, np.bool_)):
+        raise ValueError("must be a number, not a bool")
+    if isinstance(value, str):  # YAML reads 1e6 as a text
+        try:
+            return int(value)
+        except ValueError:
+            with contextlib.suppress(ValueError):
+                return float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain_bool(value: object) -> object:
+    return bool(value) if isinstance(value, np.bool_) else value
+
+
+def _rate(value: object) -> object:
+    """A rate is a number, a Scheduler (or the mapping that describes one), or a function of progress."""
+    if isinstance(value, Mapping):
+        return scheduler_from_dict(value)
+    if callable(value):
+        return value
+    try:
+        rate = float(_plain_number(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError("must be a finite number >= 0, a Scheduler or a function of progress")
+    return rate
+
+
+def _path(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _own_copy(value: object) -> object:
+    """Copies keyword arguments, so that what becomes of the caller's does not change the config."""
+    return copy.deepcopy(value)
+
+
+def _logger_kwargs(value: object) -> object:
+    if isinstance(value, Mapping):
+        validate_logger_kwargs(value)
+    return _own_copy(value)
+
+
+Int = Annotated[int, BeforeValidator(_plain_number)]
+Float = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
+Bool = Annotated[bool, Field(strict=True), BeforeValidator(_plain_bool)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+UnitInterval = Annotated[Float, Field(ge=0, le=1)]
+Rate = Annotated[float | Schedule, pydantic.PlainValidator(_rate)]
+FinalRate = Annotated[Float, Field(ge=0)] | None
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field,))
+def configuration(cls: type[ConfigT]) -> type[ConfigT]:
+    """Makes a frozen, keyword-only dataclass whose fields are validated, with this package's errors."""
+    validated = pydantic.dataclasses.dataclass(
+        cls,
+        frozen=True,
+        kw_only=True,
+        config=pydantic.ConfigDict(arbitrary_types_allowed=True, use_attribute_docstrings=True),
+    )
+    validate = validated.__init__
+    names = [field.name for field in dataclasses.fields(validated)]
+
+    @functools.wraps(validate)
+    def __init__(self: Any, **fields: Any) -> None:  # noqa: N807 - it becomes the class's own
+        reject_unknown_keywords(fields, names, cls.__name__, FOREIGN_NAMES)
+        _reject_contradicted_schedules(fields)
+        try:
+            validate(self, **fields)
+        except pydantic.ValidationError as error:
+            raise ConfigError("; ".join(_readable(problem) for problem in error.errors())) from None
+
+    validated.__init__ = __init__  # type: ignore[method-assign]
+    return validated  # type: ignore[return-value]
+
+
+def _is_schedule(rate: object) -> bool:
+    return callable(rate) or isinstance(rate, Mapping)
+
+
+def _reject_contradicted_schedules(fields: Mapping[str, Any]) -> None:
+    """Raises a `ConfigError` where a rate is a schedule and its final rate or decay type is given beside it."""
+    for rate, value in fields.items():
+        if not rate.startswith("lr_") or not _is_schedule(value):
+            continue
+        for companion in (f"{rate}_final", f"{rate}_decay_type"):
+            if fields.get(companion) is not None:
+                raise ConfigError(
+                    f"{companion}={fields[companion]!r}: {rate} is a schedule of its own, which this would contradict. "
+                    f"Give {rate} as a number, or leave {companion} out"
+                )
+
+
+def _readable(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if not problem["loc"]:
+        return str(message)
+    return f"{problem['loc'][0]}={problem['input']!r}: {message}"
+
+
+@configuration
+class AgentConfig:
+    """What every agent of this library has: how to interact, how to learn, where to write."""
+
+    opt_type: Literal["maximize", "minimize"] = "maximize"
+    """Whether the environment's rewards are rewards, to maximize, or costs, to minimize."""
+
+    n_envs: PositiveInt = 1
+    """Number of parallel copies of the environment, where it is given as an id or a factory."""
+
+    policy_kwargs: Annotated[dict[str, Any] | None, BeforeValidator(_own_copy)] = None
+    """Keyword arguments of the policy class: `hidden_sizes`, `activation`, `output_activation`, each one value for both
+    nets or `{"actor": ..., "critic": ...}`; `n_critics`; `normalize_observations`."""
+
+    max_ep_len: PositiveInt | None = None
+    """Length at which an episode is truncated. None: the environment's own limit."""
+
+    epochs: PositiveInt = 100
+    """Number of epochs of a `learn()` without a number of steps."""
+
+    steps_per_epoch: PositiveInt = 2048
+    """Environment steps in an epoch: the stretch between two rows of the log, with the test episodes at its end."""
+
+    start_steps: NonNegativeInt = 0
+    """Number of first steps whose actions are uniformly random, before the policy acts. Helps exploration."""
+
+    update_every: PositiveInt = 100
+    """Environment steps between two blocks of gradient steps."""
+
+    update_after: NonNegativeInt = 1000
+    """Environment steps before the first block of gradient steps, so that the replay buffer has something to offer."""
+
+    steps_per_update: PositiveInt = 100
+    """Gradient steps in a block. With `update_every` it sets the ratio of gradient steps to environment steps."""
+
+    num_test_episodes: NonNegativeInt = 10
+    """Number of episodes at the end of each epoch that test the deterministic policy, for the log."""
+
+    alpha: Annotated[Float, Field(ge=0)] = 0.99
+    """Entropy temperature: the initial one, or the fixed one without `adaptive_temperature` (where it may be 0)."""
+
+    gamma: UnitInterval = 0.99
+    """Discount factor."""
+
+    polyak: UnitInterval = 0.995
+    """Part of the old target kept in each update of the target networks: target = polyak target + (1 - polyak) net."""
+
+    target_entropy: Float | None = None
+    """Entropy at which the adaptive temperature holds the policy. None: minus the number of action dimensions."""
+
+    adaptive_temperature: Bool = True
+    """Whether the temperature is learned, so that the policy's entropy stays near the target."""
+
+    lr_a: Rate = 1e-4
+    """Learning rate of the actor: a number, a Scheduler or a function of progress."""
+
+    lr_c: Rate = 3e-4
+    """Learning rate of the critics: a number, a Scheduler or a function of progress."""
+
+    lr_alpha: Rate = 1e-4
+    """Learning rate of the temperature: a number, a Scheduler or a function of progress."""
+
+    lr_a_final: FinalRate = DEFAULT_FINAL_RATE
+    """Learning rate of the actor in the last epoch (or block) of a run."""
+
+    lr_c_final: FinalRate = DEFAULT_FINAL_RATE
+    """Learning rate of the critics in the last epoch (or block) of a run."""
+
+    lr_alpha_final: FinalRate = DEFAULT_FINAL_RATE
+    """Learning rate of the temperature in the last epoch (or block) of a run."""
+
+    lr_decay_type: DecayType = "linear"
+    """How learning rates move from their initial to their final value."""
+
+    lr_a_decay_type: DecayType | None = None
+    """The decay type for the actor. None: `lr_decay_type`."""
+
+    lr_c_decay_type: DecayType | None = None
+    """The decay type for the critics. None: `lr_decay_type`."""
+
+    lr_alpha_decay_type: DecayType | None = None
+    """The decay type for the temperature. None: `lr_decay_type`."""
+
+    lr_decay_ref: Literal["epoch", "step"] = "epoch"
+    """What moves the learning rates: each finished epoch, or each finished block of gradient steps."""
+
+    batch_size: PositiveInt = 256
+    """Transitions in the minibatch of a gradient step."""
+
+    replay_size: PositiveInt = 1_000_000
+    """Transitions that the replay buffer holds, over all parallel environments."""
+
+    seed: NonNegativeInt | None = None
+    """Seed of every random stream. None: one is drawn, and kept in the agent's config."""
+
+    device: str = "cpu"
+    """Where the networks live: cpu, gpu, gpu:N, cuda, cuda:N, mps or auto."""
+
+    logger_kwargs: Annotated[dict[str, Any], BeforeValidator(_logger_kwargs)] = dataclasses.field(default_factory=dict)
+    """Where the log goes: `output_dir` (None: nothing is written to disk), `exp_name`, `sinks`, `verbose`."""
+
+    save_freq: PositiveInt = 1
+    """Epochs between two saves of the agent into the output folder. Without one, nothing is saved."""
+
+    start_policy: Annotated[Any, BeforeValidator(_path)] = None
+    """Where training starts from: the path of a saved agent or run folder, a zoo name or a live model."""
+
+    export: Bool = False
+    """Whether a TorchScript file of the deterministic policy is written into the output folder when training ends."""
+
+    rates: ClassVar[tuple[str, ...]] = ("lr_a", "lr_c", "lr_alpha")
+    """Names of the learning rates, one for each optimiser."""
+
+    def __post_init__(self) -> None:
+        """Checks what concerns several fields at once."""
+        if self.adaptive_temperature and self.alpha == 0:
+            raise ConfigError(
+                "alpha=0: a learned temperature starts above 0. Set alpha > 0, or adaptive_temperature=False to keep 0"
+            )
+        if self.export and self.logger_kwargs.get("output_dir") is None:
+            raise ConfigError(
+                "export=True: there is no folder to write to. Set logger_kwargs={'output_dir': ...}, or call "
+                "export(path)"
+            )
+        for rate in self.rates:
+            self._check_rate(rate)
+
+    def _check_rate(self, rate: str) -> None:
+        # A schedule has its own end, which None stands for: so a copy with other fields replaced is no contradiction.
+        if callable(getattr(self, rate)):
+            object.__setattr__(self, f"{rate}_final", None)
+        elif getattr(self, f"{rate}_final") is None:
+            object.__setattr__(self, f"{rate}_final", DEFAULT_FINAL_RATE)
+        self.make_schedule(rate)
+
+    def make_schedule(self, rate: str) -> Schedule:
+        """Makes the schedule of a learning rate (`lr_a`, ...) from its value, final value and decay type."""
+        value = getattr(self, rate)
+        if callable(value):
+            return value  # type: ignore[no-any-return]
+        decay_type = getattr(self, f"{rate}_decay_type") or self.lr_decay_type
+        try:
+            return make_scheduler(decay_type, value, getattr(self, f"{rate}_final"))
+        except ConfigError as error:
+            raise ConfigError(f"{rate}={value!r} with {rate}_final and decay type {decay_type!r}: {error}") from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Returns a copy with some fields replaced, validated like a new one.
+
+        A rate that becomes a schedule takes the defaults of its final rate and decay type with it.
+        """
+        for rate in self.rates:
+            if _is_schedule(changes.get(rate)):
+                changes = {f"{rate}_final": None, f"{rate}_decay_type": None, **changes}
+        reject_unknown_keywords(
+            changes, [field.name for field in dataclasses.fields(self)], type(self).__name__, FOREIGN_NAMES
+        )
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields in plain values, fit for YAML and JSON, as far as they are plain.
+
+        Schedulers become mappings. What only code can express (a function as a rate, a class) stays the object it is.
+        """
+        plain = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        if plain["policy_kwargs"] is not None:
+            for key in {"activation", "output_activation"} & set(plain["policy_kwargs"]):
+                plain["policy_kwargs"][key] = _name_activations(plain["policy_kwargs"][key])
+        return plain
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Returns each field's documentation, as it stands in the source."""
+        descriptions: dict[str, str] = {}
+        for base in reversed(cls.__mro__):  # pydantic reads a class's own source, not its parents'
+            for name, field in getattr(base, "__pydantic_fields__", {}).items():
+                descriptions[name] = " ".join((field.description or "").split()) or descriptions.get(name, "")
+        return descriptions
+
+
+@configuration
+class SACConfig(AgentConfig):
+    """The hyperparameters of SAC."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (ConstantScheduler, LinearScheduler, ExponentialScheduler)):
+        return scheduler_to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _name_activations(value: Any) -> Any:
+    """Torch's own activations travel by name; recognised by name too, for this module doesn't know torch."""
+    if isinstance(value, dict):
+        return {net: _name_activations(activation) for net, activation in value.items()}
+    is_torch = getattr(value, "__module__", "") in ("torch.nn.modules.activation", "torch.nn.modules.linear")
+    return value.__name__ if isinstance(value, type) and is_torch else value

@@ -1,0 +1,35 @@
+"""Loading an agent without knowing its class."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from slc_agents.agents.base import Agent
+from slc_agents.agents.sac import SAC
+from slc_agents.envs import EnvLike
+from slc_agents.errors import ArchiveError
+from slc_agents.persistence import read_archive
+
+__all__ = ["AGENTS", "load"]
+
+AGENTS: dict[str, type[Agent[Any]]] = {"SAC": SAC}
+
+
+def load(
+    path: str | os.PathLike[str],
+    env: EnvLike | None = None,
+    *,
+    device: str | None = None,
+    trust: bool = False,
+    **overrides: Any,
+) -> Agent[Any]:
+    """Loads an agent of whatever class the file holds; see `Agent.load`."""
+    with read_archive(path) as archive:
+        name = archive.manifest.get("class")
+    if name not in AGENTS:
+        raise ArchiveError(
+            f"{path}: holds an agent of class {name!r}; known here are {', '.join(AGENTS)}. "
+            "Load an agent of a class of your own with its own load method"
+        )
+    return AGENTS[name].load(path, env, device=device, trust=trust, **overrides)

@@ -1,0 +1,209 @@
+"""Evaluating while training, and acting on what comes out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Periodic, make_callback
+from slc_agents.envs import EnvLike, make_vector_env
+from slc_agents.envs.vector import have_one_in_common
+from slc_agents.seeding import make_seed
+from slc_agents.training.evaluation import run_episodes
+
+__all__ = ["EvalCallback", "StopTrainingOnNoModelImprovement", "StopTrainingOnRewardThreshold"]
+
+
+class _Judge(Callback):
+    """Base of what judges the evaluations of the `EvalCallback` that calls it."""
+
+    @property
+    def evaluation(self) -> EvalCallback:
+        if not isinstance(self.parent, EvalCallback):
+            raise ValueError(
+                f"{type(self).__name__} judges evaluations: give it to an EvalCallback as callback_on_new_best or "
+                "callback_after_eval, not to learn()"
+            )
+        return self.parent
+
+
+class EvalCallback(Periodic):
+    """Evaluates the agent every so many environment steps, keeps the best and the history.
+
+    Writes `eval/mean_reward` and `eval/mean_ep_length` into the next row of the log, as the test episodes of each epoch
+    do; set `num_test_episodes=0` to have only one of them. What is best depends on `opt_type`: for costs, the lowest.
+
+    Args:
+        eval_env: An environment to evaluate in, other than the one that is trained in.
+        callback_on_new_best: Called at each new best.
+        callback_after_eval: Called after each evaluation. Returning False ends training.
+        n_eval_episodes: Episodes of one evaluation.
+        eval_freq: Environment steps between two evaluations, summed over parallel environments.
+        log_path: Folder for `evaluations.npz` (arrays `timesteps` [k], `results` and `ep_lengths` [k, episodes]).
+        best_model_save_path: Folder for `best_model.zip`.
+        deterministic: Whether the policy's mean action is taken, not a sample.
+
+    Attributes:
+        best_mean_reward: The best mean return so far (for costs, the lowest), or None.
+        last_mean_reward: That of the last evaluation, or None.
+    """
+
+    def __init__(
+        self,
+        eval_env: EnvLike,
+        callback_on_new_best: CallbackLike | None = None,
+        callback_after_eval: CallbackLike | None = None,
+        n_eval_episodes: int = 5,
+        eval_freq: int = 10_000,
+        log_path: str | os.PathLike[str] | None = None,
+        best_model_save_path: str | os.PathLike[str] | None = None,
+        deterministic: bool = True,
+    ) -> None:
+        super().__init__(eval_freq)
+        if n_eval_episodes < 1:
+            raise ValueError(f"n_eval_episodes={n_eval_episodes}: at least 1 episode is needed")
+        self.eval_env: VectorEnv[Any, Any, Any] = make_vector_env(eval_env)
+        self.callback_on_new_best = make_callback(callback_on_new_best)
+        self.callback_after_eval = make_callback(callback_after_eval)
+        self._inner = (self.callback_on_new_best, self.callback_after_eval)
+        _set_parent(self._inner, self)
+        self.n_eval_episodes = n_eval_episodes
+        self.log_path = None if log_path is None else Path(log_path)
+        self.best_model_save_path = None if best_model_save_path is None else Path(best_model_save_path)
+        self.deterministic = deterministic
+        self.best_mean_reward: float | None = None
+        self.last_mean_reward: float | None = None
+        self.history: dict[str, list[Any]] = {"timesteps": [], "results": [], "ep_lengths": []}
+
+    def on_training_start(self) -> None:
+        """Passes it on."""
+        if self.model.env is not None and have_one_in_common(self.eval_env, self.model.env):
+            raise ValueError(
+                "EvalCallback: eval_env is the environment that is trained in, whose episodes an evaluation would cut "
+                "off. Give another one, or an id or a factory"
+            )
+        super().on_training_start()
+        for callback in self._inner:
+            callback.on_training_start()
+
+    def on_period(self) -> bool:
+        """Evaluates; returns whether to go on."""
+        model = self.model
+        episodes = run_episodes(
+            model,
+            self.eval_env,
+            self.n_eval_episodes,
+            deterministic=self.deterministic,
+            seed=make_seed(model.seed, "test", self.num_timesteps),
+            max_ep_len=model.config.max_ep_len,
+        )
+        returns, lengths = [episode.reward for episode in episodes], [episode.length for episode in episodes]
+        self.last_mean_reward = float(np.mean(returns))
+        self.logger.record("eval/mean_reward", self.last_mean_reward)
+        self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
+        self.history["timesteps"].append(self.num_timesteps)
+        self.history["results"].append(returns)
+        self.history["ep_lengths"].append(lengths)
+        if self.log_path is not None:
+            self.log_path.mkdir(parents=True, exist_ok=True)
+            arrays: dict[str, Any] = {key: np.array(value) for key, value in self.history.items()}
+            np.savez(self.log_path / "evaluations.npz", **arrays)
+        go_on = True
+        if self.best_mean_reward is None or model.is_better(self.last_mean_reward, self.best_mean_reward):
+            self.best_mean_reward = self.last_mean_reward
+            if self.best_model_save_path is not None:
+                model.save(self.best_model_save_path / "best_model.zip")
+            go_on = self.callback_on_new_best.on_step() is not False
+        return self.callback_after_eval.on_step() is not False and go_on
+
+    def on_training_end(self) -> None:
+        """Passes it on."""
+        CallbackList(self._inner).on_training_end()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the best and last scores, the history and the inner callbacks' states."""
+        return {
+            "best_mean_reward": self.best_mean_reward,
+            "last_mean_reward": self.last_mean_reward,
+            "history": self.history,
+            "on_new_best": self.callback_on_new_best.state_dict(),
+            "after_eval": self.callback_after_eval.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        if not state:
+            return
+        self.best_mean_reward, self.last_mean_reward = state["best_mean_reward"], state["last_mean_reward"]
+        self.history = {key: list(value) for key, value in state["history"].items()}
+        self.callback_on_new_best.load_state_dict(state["on_new_best"])
+        self.callback_after_eval.load_state_dict(state["after_eval"])
+
+
+def _set_parent(callbacks: Sequence[Callback], parent: EvalCallback) -> None:
+    for callback in callbacks:
+        callback.parent = parent
+        _set_parent(callback._inner, parent)
+
+
+class StopTrainingOnRewardThreshold(_Judge):
+    """Ends training when an evaluation reaches a mean return; for `EvalCallback(callback_on_new_best=...)`.
+
+    Args:
+        reward_threshold: The mean return (for costs, the mean cost) to reach.
+    """
+
+    def __init__(self, reward_threshold: float) -> None:
+        self.reward_threshold = reward_threshold
+
+    def on_step(self) -> bool:
+        """Compares the best mean return with the threshold."""
+        best = self.evaluation.best_mean_reward
+        reached = best is not None and (
+            best == self.reward_threshold or self.model.is_better(best, self.reward_threshold)
+        )
+        return not reached
+
+
+class StopTrainingOnNoModelImprovement(_Judge):
+    """Ends training after evaluations without a new best; for `EvalCallback(callback_after_eval=...)`.
+
+    Args:
+        max_no_improvement_evals: Number of evaluations in a row without a new best that are borne.
+        min_evals: Number of evaluations before it starts to count.
+    """
+
+    def __init__(self, max_no_improvement_evals: int, min_evals: int = 0) -> None:
+        self.max_no_improvement_evals = max_no_improvement_evals
+        self.min_evals = min_evals
+        self.n_evals = 0
+        self.no_improvement_evals = 0
+        self._best = math.nan
+
+    def on_step(self) -> bool:
+        """Counts evaluations without a new best."""
+        best = self.evaluation.best_mean_reward
+        self.n_evals += 1
+        if best is not None and best != self._best:
+            self._best = best
+            self.no_improvement_evals = 0
+        elif self.n_evals > self.min_evals:
+            self.no_improvement_evals += 1
+        return self.no_improvement_evals <= self.max_no_improvement_evals
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counts."""
+        best = None if math.isnan(self._best) else self._best
+        return {"n_evals": self.n_evals, "no_improvement_evals": self.no_improvement_evals, "best": best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes the counts back."""
+        if state:
+            self.n_evals, self.no_improvement_evals = state["n_evals"], state["no_improvement_evals"]
+            self._best = math.nan if state["best"] is None else state["best"]

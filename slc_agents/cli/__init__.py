@@ -1,0 +1,1 @@
+"""The command `slc-agents`: one file a command."""

@@ -1,0 +1,219 @@
+"""`slc-agents train`: train an agent, evaluate it, write its run folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slc_agents.agents.base import Agent
+from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.loading import AGENTS
+from slc_agents.callbacks import ProgressBarCallback
+from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
+from slc_agents.cli.curves import CURVE_FILE, draw_run
+from slc_agents.cli.evaluate import evaluate_agent, importable, score_line
+from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
+from slc_agents.cli.main import INTERRUPTED
+from slc_agents.errors import ConfigError, MissingDependencyError
+from slc_agents.logger import PROGRESS_FILE, Value
+from slc_agents.seeding import draw_seed
+from slc_agents.zoo import ConfigFile, agent_class, config_path, list_configs, read_config_file
+
+__all__ = ["EVALUATION_FILE", "add_command", "run"]
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Adds the command to the parser of all commands."""
+    algos = {name.lower(): agent.config_class for name, agent in AGENTS.items()}
+    parser = commands.add_parser(
+        "train",
+        usage="%(prog)s ALGO ENV_ID [options] [hyperparameters]",
+        help="train an agent, evaluate it, write its run folder",
+        description="Train an agent, evaluate it at the end, and write the agent, its settings, the log, a learning "
+        "curve and the evaluation into a run folder. Ctrl-C ends training early, and all the rest is still done.",
+        epilog="example: slc-agents train sac Pendulum-v1 --total-timesteps 20000 --seed 1 --lr-a 1e-3 --out runs/x",
+        parents=[common],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument(
+        "algo", metavar="ALGO", type=str.lower, choices=list(algos), help=f"algorithm: {', '.join(algos)}"
+    )
+    parser.add_argument(
+        "env_id", metavar="ENV_ID", help="id of a gymnasium environment, or module:id, where the module registers it"
+    )
+    options = parser.add_argument_group("run")
+    options.add_argument(
+        "--total-timesteps",
+        type=positive_int,
+        metavar="N",
+        help="environment steps (default: epochs * steps-per-epoch)",
+    )
+    options.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder (default: runs/ALGO-ENV_ID-seedSEED-DATE-TIME)"
+    )
+    options.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
+    )
+    options.add_argument(
+        "--eval-episodes", type=positive_int, default=50, metavar="N", help="episodes of the evaluation (default: 50)"
+    )
+    options.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    add_hyperparameters(parser, algos)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    importable(args.env_id)
+    agent = agent_class(args.algo)
+    overrides = given_hyperparameters(args)
+    settings, source = _settings(args, agent.config_class)
+    config = _make_config(args, agent.config_class, settings, overrides)
+    say = _say_nothing if args.quiet else print
+
+    model = agent("MlpPolicy", args.env_id, config)
+    folder = model.logger.output_dir
+    if folder is None:
+        raise RuntimeError("the agent has no run folder")
+    _refuse_used(folder)
+    changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
+    say(f"{type(model).__name__} on {args.env_id}, seed {model.seed}; settings: {source}{changed}")
+    try:
+        interrupted = _train(model, args)
+        if interrupted and model.run is not None:
+            done = model.num_timesteps - model.run.start
+            print(f"interrupted after {done:,} of {model.run.total:,} steps", flush=True)
+        _finish(model, args, folder, say)
+    finally:
+        model.logger.close()
+        if model.env is not None:
+            model.env.close()
+    if interrupted:
+        print(f"train on from its networks: {_going_on(args, folder)}")
+    return INTERRUPTED if interrupted else 0
+
+
+def _going_on(args: argparse.Namespace, folder: Path) -> str:
+    """Returns the command that trains on, with the same settings, from what an interrupted run has learned."""
+    further = ["--config", folder / CONFIG_FILE, "--start-policy", folder, "--out", f"{folder}-continued"]
+    return shlex.join(map(str, ["slc-agents", "train", args.algo, args.env_id, *further]))
+
+
+def _train(model: Agent[Any], args: argparse.Namespace) -> bool:
+    """Trains; returns whether Ctrl-C ended it."""
+    on_terminal = sys.stdout.isatty()
+    if not args.quiet and not on_terminal:
+        model.logger.sinks = (*model.logger.sinks, _LineSink(model))
+    model.learn(args.total_timesteps, ProgressBarCallback() if on_terminal and not args.quiet else None)
+    return model.is_interrupted
+
+
+def _finish(model: Agent[Any], args: argparse.Namespace, folder: Path, say: Any) -> None:
+    """Does what follows training: the evaluation, the curve, and saying where all of it is."""
+    try:
+        episodes = args.eval_episodes
+        say(f"evaluating, {episodes} {'episode' if episodes == 1 else 'episodes'} ...", flush=True)
+        evaluation = evaluate_agent(model, args.env_id, episodes)
+        text = json.dumps({"env": args.env_id, "timesteps": model.num_timesteps, **evaluation}, indent=2)
+        (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+        print(score_line(model, evaluation))
+    except KeyboardInterrupt:
+        print(f"not evaluated; later: slc-agents evaluate {folder}")
+        raise
+    finally:
+        _draw_curve(folder)
+        print(f"run folder: {folder}", flush=True)
+
+
+def _draw_curve(folder: Path) -> None:
+    if not (folder / PROGRESS_FILE).exists():
+        print("no learning curve: training ended before the first epoch did")
+        return
+    try:
+        draw_run(folder, folder / CURVE_FILE)
+    except MissingDependencyError as error:
+        print(f"no learning curve: {error}")
+
+
+def _settings(args: argparse.Namespace, config_class: type[AgentConfig]) -> tuple[ConfigFile, str]:
+    """Returns the settings to start from, and what to call them."""
+    if args.config is not None:
+        return read_config_file(args.config), str(args.config)
+    env_id = args.env_id.rpartition(":")[2]
+    name = f"{args.algo}/{env_id}"
+    if name in list_configs():
+        return read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
+    nothing = ConfigFile(Path(), {}, {})
+    return nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+
+
+def _make_config(
+    args: argparse.Namespace, config_class: type[AgentConfig], settings: ConfigFile, overrides: Mapping[str, Any]
+) -> AgentConfig:
+    """Makes the config, with a seed and a run folder in it, which the folder's name and the export need."""
+    values = {**settings.values, **overrides}
+    seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
+    seed = draw_seed() if seed is None else seed
+    if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
+        folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
+        logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
+    return settings.make(config_class, **{**overrides, "seed": seed, "logger_kwargs": logger_kwargs})
+
+
+def _default_folder(args: argparse.Namespace, seed: object) -> Path:
+    name = f"{args.algo}-{args.env_id}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}".replace("/", "__")
+    folder = Path("runs") / re.sub(r"[^\w.-]", "_", name)
+    number, unused = 2, folder
+    while unused.exists():
+        unused, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return unused
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
+    found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE) if (folder / name).exists()]
+    if found:
+        raise ConfigError(
+            f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder"
+        )
+
+
+def _say_nothing(*text: object, **options: object) -> None:
+    """Stands for `print` in a quiet run."""
+
+
+class _LineSink:
+    """Prints a line for each row of the log, where no terminal can show a bar."""
+
+    def __init__(self, model: Agent[Any]) -> None:
+        self.model = model
+
+    def write(self, row: Mapping[str, Value], step: int) -> None:
+        """Prints the line."""
+        run = self.model.run
+        if run is None:
+            return
+        done = step - run.start
+        parts = [
+            f"epoch {run.finished_epochs:>{len(str(run.epochs))}}/{run.epochs}",
+            f"{done:>{len(f'{run.total:,}')},}/{run.total:,} steps",
+            f"{row['time/fps']:,.0f} steps/s",
+        ]
+        score = "cost" if self.model.config.opt_type == "minimize" else "return"
+        for key, name in (("rollout/ep_rew_mean", score), ("eval/mean_reward", "test")):
+            if key in row:
+                parts.append(f"{name} {row[key]:,.1f}")
+        print("   ".join(parts), flush=True)
+
+    def close(self) -> None:
+        """Has nothing to close."""

@@ -1,0 +1,1 @@
+"""Other libraries' names and files in, ours out."""

@@ -1,0 +1,314 @@
+"""What every PyTorch learner shares: acting, optimisers, target networks, metrics, state.
+
+An algorithm is a subclass that writes its gradient step out in full; see `slc_agents.pytorch.sac`.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slc_agents.buffers import ReplayBuffer
+from slc_agents.pytorch.export import FORMATS, export_policy
+from slc_agents.pytorch.policies import TensorObservation
+from slc_agents.seeding import Stream
+from slc_agents.transition import Array, Batch, Observation
+
+__all__ = ["TensorBatch", "TorchLearner", "frozen_alias"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class TensorBatch(NamedTuple):
+    """A `Batch` on the learner's device."""
+
+    observation: TensorObservation  # [B, *shape]
+    action: Tensor  # [B, n_actions] in [-1, 1]
+    reward: Tensor  # [B]
+    next_observation: TensorObservation  # [B, *shape]
+    discount: Tensor  # [B], gamma (1 - terminated)
+    terminated: Tensor  # [B], bool
+
+
+class Optimizer:
+    """Adam over one group of parameters, whose learning rate is a tensor filled in place.
+
+    Args:
+        parameters: What it moves, by name.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.parameters = dict(parameters)
+        device = next(iter(self.parameters.values())).device
+        self.rate = torch.zeros((), dtype=torch.float32, device=device)
+        self.adam = torch.optim.Adam(list(self.parameters.values()), lr=self.rate, fused=device.type != "mps")
+        for parameter in self.parameters.values():
+            # Adam makes its state at its first step; made here, an agent is whole before it has trained.
+            self.adam.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=device),
+                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            }
+
+    def minimise(self, loss: Tensor) -> None:
+        """Takes one step down a loss."""
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.adam.step()
+
+    def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
+        """Yields the parameter's name, its moment and the moment's letter, and the step count under the name ''."""
+        for name, parameter in self.parameters.items():
+            state = self.adam.state[parameter]
+            yield name, state["exp_avg"], "m"
+            yield name, state["exp_avg_sq"], "v"
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return int(next(iter(self.adam.state.values()))["step"].item())
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        for state in self.adam.state.values():
+            state["step"].fill_(float(steps))
+
+
+class NoOptimizer:
+    """Stands where there is nothing to learn."""
+
+    def minimise(self, loss: Tensor) -> None:
+        """Does nothing."""
+
+
+def frozen_alias(module: ModuleT) -> ModuleT:
+    """Returns a copy of a module that shares its parameters' memory, but asks for no gradients.
+
+    What flows through it differentiates by the inputs alone: no gradients of weights are computed and thrown away, and
+    nothing has to be frozen and unfrozen around a loss.
+    """
+    alias = copy.deepcopy(module)
+    tensors = [*module.parameters(), *module.buffers()]
+    for theirs, ours in zip([*alias.parameters(), *alias.buffers()], tensors, strict=True):
+        theirs.data = ours.data
+    return alias.requires_grad_(False)
+
+
+class TorchLearner(ABC):
+    """Acts with a policy and improves it from a memory.
+
+    Args:
+        policy: The networks; see `slc_agents.pytorch.policies`. Moved to `device`.
+        device: Where they live.
+        batch_size: Transitions in a minibatch.
+        polyak: Part of the old target kept in each update of the target networks.
+        generators: Random streams: `action` for the noise of sampled actions, `learner` for that of gradient steps.
+    """
+
+    metric_names: tuple[str, ...]
+    export_formats: Mapping[str, str] = FORMATS
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        *,
+        device: torch.device,
+        batch_size: int,
+        polyak: float,
+        generators: Mapping[Stream, np.random.Generator],
+    ) -> None:
+        self.policy = cast("Any", policy.to(device))  # its parts are its class's business
+        self.device = device
+        self.batch_size = batch_size
+        self.polyak = polyak
+        self.generators = generators
+        self.n_actions = int(np.prod(self.policy.action_space.shape))
+        self.frozen_critic = frozen_alias(self.policy.critic)
+        self.optimizers: dict[str, Optimizer | NoOptimizer] = {}
+        self._rate_names: dict[str, str] = {}
+        self._metrics = torch.zeros(len(self.metric_names), dtype=torch.float32, device=device)
+        self._metric_steps = 0
+
+    @abstractmethod
+    def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
+        """Does one gradient step.
+
+        Args:
+            batch: The minibatch.
+            noise: Standard normal noise [2, B, n_actions]: for the next actions, and for the actor's.
+
+        Returns:
+            0-d tensors, detached, in the order of `metric_names`.
+        """
+
+    # -- acting ----------------------------------------------------------------------------------------------------
+
+    def act(
+        self, observation: Observation, deterministic: bool = False, *, generator: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
+        """Returns actions [n, n_actions] in [-1, 1] for observations [n, *shape].
+
+        Args:
+            observation: What the environments show.
+            deterministic: Whether to take the policy's mean, not a sample.
+            generator: Where a sample's noise comes from; None: the learner's own stream of actions.
+        """
+        with torch.inference_mode():
+            features = self.policy.features(self._to_tensor(observation))
+            if deterministic:
+                action = self.policy.actor.mean_action(features)
+            else:
+                generator = generator or self.generators["action"]
+                noise = generator.standard_normal((len(features), self.n_actions), dtype=np.float32)
+                action, _ = self.policy.actor(features, torch.from_numpy(noise).to(self.device))
+            return np.asarray(action.cpu().numpy(), np.float32)
+
+    def observe(self, observation: Observation) -> None:
+        """Takes training observations into the normaliser's statistics."""
+        self.policy.observe(self._to_tensor(observation))
+
+    # -- learning --------------------------------------------------------------------------------------------------
+
+    def update(self, memory: ReplayBuffer, n: int) -> None:
+        """Does `n` gradient steps on minibatches of a memory, at constant learning rates."""
+        indices = memory.sample_indices(n, self.batch_size)
+        shape = (n, 2, self.batch_size, self.n_actions)
+        noise = self.generators["learner"].standard_normal(shape, dtype=np.float32)
+        block_noise = torch.from_numpy(noise).to(self.device)
+        for rows, step_noise in zip(indices, block_noise, strict=True):
+            self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
+        self._metric_steps += n
+
+    def minimise(self, loss: Tensor, name: str) -> None:
+        """Takes one optimiser step down a loss, for one named group of parameters."""
+        self.optimizers[name].minimise(loss)
+
+    @torch.no_grad()
+    def move_targets(self) -> None:
+        """Moves the target networks towards the critics: target = polyak target + (1 - polyak) critic."""
+        pairs = zip(self.policy.critic_target.parameters(), self.policy.critic.parameters(), strict=True)
+        for target, parameter in pairs:
+            target.lerp_(parameter, 1.0 - self.polyak)
+
+    def add_optimizer(self, name: str, rate: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        """Adds the optimiser of a group of named parameters, whose learning rate is the hyperparameter `rate`."""
+        named = dict(parameters)
+        self.optimizers[name] = Optimizer(named) if named else NoOptimizer()
+        self._rate_names[rate] = name
+
+    def set_learning_rates(self, rates: Mapping[str, float]) -> None:
+        """Sets learning rates by the names of their hyperparameters: `{"lr_a": 1e-4, ...}`."""
+        for rate, value in rates.items():
+            optimizer = self.optimizers[self._rate_names[rate]]
+            if isinstance(optimizer, Optimizer):
+                optimizer.rate.fill_(value)
+
+    def read_metrics(self) -> dict[str, float]:
+        """Returns means over the gradient steps since the last call; nothing if there were none."""
+        if self._metric_steps == 0:
+            return {}
+        means = (self._metrics / self._metric_steps).tolist()
+        self._metrics.zero_()
+        self._metric_steps = 0
+        return dict(zip(self.metric_names, means, strict=True))
+
+    def export(self, path: Path, format: str) -> None:
+        """Writes the deterministic policy to a file that needs nothing of this package; see `export_policy`."""
+        export_policy(self.policy, path, format)
+
+    def versions(self) -> dict[str, str]:
+        """Returns the versions of what computes."""
+        return {"torch": str(torch.__version__)}
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Returns what is learned, by the name under which the archive has it."""
+        return {"": self.policy}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Returns copies of every tensor by its archive name: networks, multipliers, optimisers."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._archive_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Array], *, parts: tuple[str, ...] = ()) -> None:
+        """Puts tensors back in their places. All are checked before the first is written.
+
+        Args:
+            state: Tensors by their archive names.
+            parts: Beginnings of the names to take; none: everything, which must then be there without exception.
+
+        Raises:
+            ValueError: If one is missing, unknown or has another shape or kind of type; it names the first one.
+        """
+        wanted = {name: tensor for name, tensor in self._archive_tensors() if not parts or name.startswith(parts)}
+        given = {name: array for name, array in state.items() if not parts or name.startswith(parts)}
+        for name, tensor in wanted.items():
+            if name not in given:
+                raise ValueError(f"tensor {name!r} is missing; the agent has it with shape {list(tensor.shape)}")
+            if tuple(given[name].shape) != tuple(tensor.shape):
+                raise ValueError(
+                    f"tensor {name!r} has shape {list(given[name].shape)}; the agent's has {list(tensor.shape)}. "
+                    "Spaces and policy_kwargs must be the same"
+                )
+            if given[name].dtype.kind not in ("f" if tensor.is_floating_point() else "biu"):
+                raise ValueError(f"tensor {name!r} has type {given[name].dtype}; the agent's has {tensor.dtype}")
+        for name in given:
+            if name not in wanted:
+                raise ValueError(f"tensor {name!r}: the agent has none of that name. Spaces and policy_kwargs must fit")
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(torch.from_numpy(np.array(given[name])))
+        for name, optimizer in self.optimizers.items():
+            if isinstance(optimizer, Optimizer) and f"optimizer/{name}/step" in given:
+                optimizer.steps = int(given[f"optimizer/{name}/step"])
+
+    def _archive_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields every tensor under its archive name: views, through which it can be read and written."""
+        for prefix, module in self.modules().items():
+            for name, tensor in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
+                yield from self._split(name, tensor)
+        for name, optimizer in self.optimizers.items():
+            if isinstance(optimizer, Optimizer):
+                for parameter, tensor, letter in optimizer.tensors():
+                    for part, view in self._split(parameter, tensor):
+                        yield f"optimizer/{_without_group(part, name)}/{letter}", view
+                yield f"optimizer/{name}/step", torch.tensor(optimizer.steps)
+
+    def _split(self, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Gives a parameter its archive name; an ensemble's is split into its members': critic/0/..., critic/1/..."""
+        for part in ("critic", "critic_target"):
+            if name.startswith(f"{part}.") and getattr(getattr(self.policy, part), "is_ensemble", False):
+                for i in range(len(tensor)):
+                    yield f"{part}/{i}/{name.removeprefix(f'{part}.').replace('.', '/')}", tensor[i]
+                return
+        yield name.replace(".", "/"), tensor
+
+    # -- tensors ---------------------------------------------------------------------------------------------------
+
+    def _to_tensor(self, observation: Observation) -> TensorObservation:
+        if isinstance(observation, dict):
+            return {key: torch.from_numpy(array).to(self.device) for key, array in observation.items()}
+        return torch.from_numpy(observation).to(self.device)
+
+    def _to_tensors(self, batch: Batch) -> TensorBatch:
+        return TensorBatch(
+            self._to_tensor(batch.observation),
+            torch.from_numpy(batch.action).to(self.device),
+            torch.from_numpy(batch.reward).to(self.device),
+            self._to_tensor(batch.next_observation),
+            torch.from_numpy(batch.discount).to(self.device),
+            torch.from_numpy(batch.terminated).to(self.device),
+        )
+
+
+def _without_group(name: str, group: str) -> str:
+    """optimizer/critic/critic/0/... says nothing more than optimizer/critic/0/..."""
+    return name if name.split("/")[0] == group else f"{group}/{name}"

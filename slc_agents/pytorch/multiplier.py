@@ -1,0 +1,52 @@
+"""Non-negative Lagrange multipliers: the temperature alpha in SAC; alpha and lambda in LAC."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FixedMultiplier", "LearnedMultiplier", "Multiplier", "make_multiplier"]
+
+
+class LearnedMultiplier(nn.Module):
+    """exp(x) with a learned x, which keeps it positive.
+
+    Args:
+        initial: Its value before learning, > 0.
+    """
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.log_value = nn.Parameter(torch.tensor(math.log(initial), dtype=torch.float32))
+
+    def forward(self) -> Tensor:
+        """Returns the value as a 0-d tensor, through which gradients flow."""
+        return self.log_value.exp()
+
+
+class FixedMultiplier(nn.Module):
+    """A value that stays.
+
+    Args:
+        value: The value, >= 0.
+    """
+
+    fixed_value: Tensor
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("fixed_value", torch.tensor(value, dtype=torch.float32))
+
+    def forward(self) -> Tensor:
+        """Returns the value as a 0-d tensor."""
+        return self.fixed_value
+
+
+Multiplier = LearnedMultiplier | FixedMultiplier
+
+
+def make_multiplier(initial: float, *, learned: bool) -> Multiplier:
+    """Makes a multiplier that is learned or stays fixed."""
+    return LearnedMultiplier(initial) if learned else FixedMultiplier(initial)

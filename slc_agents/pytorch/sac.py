@@ -1,0 +1,109 @@
+"""Soft actor-critic: the mathematics. Haarnoja et al. 2019, arXiv 1812.05905.
+
+pi(a|o) is the actor, Q_i the critics, Q̄_i their slow copies, alpha the temperature, H̄ the target entropy. One gradient
+step improves, in this order, the critics, the actor and the temperature, and then moves the slow copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slc_agents.pytorch.learner import TensorBatch, TorchLearner
+from slc_agents.pytorch.multiplier import make_multiplier
+from slc_agents.seeding import Stream
+
+__all__ = ["SACLearner"]
+
+
+class SACLearner(TorchLearner):
+    """Learns a policy of maximal return and entropy.
+
+    Args:
+        policy: Actor, critics and their targets.
+        device: Where the networks live.
+        batch_size: Transitions in a minibatch.
+        polyak: Part of the old target kept in each update of the target networks.
+        alpha: Initial, or fixed, temperature.
+        adaptive_temperature: Whether the temperature is learned.
+        target_entropy: H̄; None: minus the number of action dimensions.
+        generators: Random streams `action` and `learner`.
+    """
+
+    metric_names = ("critic_loss", "actor_loss", "alpha_loss", "alpha", "entropy", "q_value")
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        *,
+        device: torch.device,
+        batch_size: int,
+        polyak: float,
+        alpha: float,
+        adaptive_temperature: bool,
+        target_entropy: float | None,
+        generators: Mapping[Stream, np.random.Generator],
+    ) -> None:
+        super().__init__(policy, device=device, batch_size=batch_size, polyak=polyak, generators=generators)
+        self.alpha = make_multiplier(alpha, learned=adaptive_temperature).to(device)
+        self.target_entropy = float(-self.n_actions if target_entropy is None else target_entropy)
+        trained = [pair for pair in self.policy.named_parameters() if pair[1].requires_grad]
+        self.add_optimizer("actor", "lr_a", [(k, p) for k, p in trained if k.startswith("actor.")])
+        self.add_optimizer("critic", "lr_c", [(k, p) for k, p in trained if not k.startswith("actor.")])
+        self.add_optimizer("alpha", "lr_alpha", self.alpha.named_parameters(prefix="alpha"))
+
+    def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
+        """Does one gradient step; see `TorchLearner.step`."""
+        alpha = self.alpha().detach()  # the value before this step
+
+        critic_loss, q_value = self.critic_loss(batch, alpha, noise[0])
+        self.minimise(critic_loss, "critic")
+
+        actor_loss, log_prob = self.actor_loss(batch, alpha, noise[1])
+        self.minimise(actor_loss, "actor")
+
+        alpha_loss = self.alpha_loss(log_prob.detach())
+        self.minimise(alpha_loss, "alpha")
+
+        self.move_targets()
+        entropy = -log_prob.mean()
+        return tuple(x.detach() for x in (critic_loss, actor_loss, alpha_loss, alpha, entropy, q_value))
+
+    def critic_loss(self, batch: TensorBatch, alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """L_Q = Σ_i ½ mean (Q_i(o, a) - y)².
+
+        y = r + γ (1 - terminated) (min_i Q̄_i(o', a') - α log π(a'|o')), a' ~ π(·|o').
+
+        Returns:
+            The loss (eqs. 3 and 5 of the paper), and the mean of Q for the log.
+        """
+        with torch.no_grad():
+            next_features = self.policy.features(batch.next_observation)
+            next_action, next_log_prob = self.policy.actor(next_features, noise)
+            next_q = self.policy.critic_target(next_features, next_action).amin(dim=0)  # [B]
+            target = batch.reward + batch.discount * (next_q - alpha * next_log_prob)  # [B]
+        q = self.policy.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
+        return 0.5 * (q - target).square().mean(dim=1).sum(), q.mean()
+
+    def actor_loss(self, batch: TensorBatch, alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """L_π = mean(α log π(a|o) - min_i Q_i(o, a)), a ~ π(·|o), with the critics just updated.
+
+        Returns:
+            The loss (eqs. 7 and 9 of the paper), and log π(a|o) [B].
+        """
+        features = self.policy.features(batch.observation).detach()
+        action, log_prob = self.policy.actor(features, noise)
+        q = self.frozen_critic(features, action).amin(dim=0)  # [B]
+        return (alpha * log_prob - q).mean(), log_prob
+
+    def alpha_loss(self, log_prob: Tensor) -> Tensor:
+        """L_α = -mean(α (log π(a|o) + H̄)), eq. 18 of the paper: above the target entropy, α falls."""
+        loss: Tensor = -(self.alpha() * (log_prob + self.target_entropy)).mean()
+        return loss
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Adds the temperature to what is learned."""
+        return {**super().modules(), "alpha": self.alpha}

@@ -1,0 +1,230 @@
+"""The collector: steps a vector environment and says truly what happened.
+
+It hides how and when a vector environment resets its episodes, so that the transition that ended an episode has its
+true last observation; it truncates episodes at `max_ep_len`; it counts returns and lengths; and it refuses NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from slc_agents.envs.episode_limit import check_episode_limit
+from slc_agents.envs.vector import autoreset_mode, await_answers, cuts_by_mask, resets_by_mask
+from slc_agents.errors import NonFiniteError
+from slc_agents.spaces import convert_observation, map_observation
+from slc_agents.transition import Array, Episode, Observation, Transition
+
+__all__ = ["Collector"]
+
+
+class Collector:
+    """Collects transitions from `n` parallel environments.
+
+    Args:
+        env: A vector environment in any autoreset mode.
+        max_ep_len: Length at which episodes are truncated; None leaves that to the environment.
+
+    Attributes:
+        observation: What the environments show now, [n, *shape]; None before the first `reset`.
+        steps: How many transitions were made since construction, for error messages.
+
+    Raises:
+        ValueError: If the environment's episodes can't be made to last `max_ep_len` steps, or it doesn't say how it
+            resets.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], max_ep_len: int | None = None) -> None:
+        check_episode_limit(env, max_ep_len)
+        self.env = env
+        self.n_envs = env.num_envs
+        self.max_ep_len = max_ep_len
+        self.observation: Observation | None = None
+        self.steps = 0
+        self._space = env.single_observation_space
+        self._mode = autoreset_mode(env)
+        self._by_mask = resets_by_mask(env)
+        self._cuts_by_mask = cuts_by_mask(env)
+        if self._mode is AutoresetMode.DISABLED and not self._by_mask:
+            raise ValueError(
+                f"env: {env} leaves resets to its user (AutoresetMode.DISABLED), but isn't known to reset single "
+                "environments. Use gymnasium.vector.SyncVectorEnv or AsyncVectorEnv, or let it reset by itself"
+            )
+        self._returns = np.zeros(self.n_envs, np.float64)
+        self._lengths = np.zeros(self.n_envs, np.int64)
+        self._resets_next = np.zeros(self.n_envs, bool)  # whose next step will be a reset of the environment's own
+
+    def reset(self, seed: int | None = None) -> None:
+        """Starts new episodes everywhere."""
+        observation = self._call("reset", lambda: self.env.reset(seed=seed)[0])
+        self.observation = self._checked(observation, "reset()")
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+        self._resets_next[:] = False
+
+    def step(self, action: Array) -> tuple[Transition, list[Episode]]:
+        """Moves every environment once.
+
+        Args:
+            action: In the environment's units, [n, *shape].
+
+        Returns:
+            The transition, and the episodes that it ended.
+
+        Raises:
+            NonFiniteError: If an observation or reward is NaN or infinite.
+            ValueError: If the environment truncates by itself before `max_ep_len`.
+        """
+        observation = self.observation
+        if observation is None:
+            raise RuntimeError("reset() comes before the first step()")
+        # Until this step has succeeded the environment is in no state to go on from.
+        self.observation = None
+        raw_observation, raw_reward, terminated, truncated, info = self._call("step", lambda: self.env.step(action))
+        valid = ~self._resets_next
+        reward = self._checked_reward(raw_reward, valid)
+        next_observation = self._checked(raw_observation, "step()")
+        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+        by_itself = (terminated | truncated) & valid
+
+        self._returns[valid] += reward[valid]
+        self._lengths[valid] += 1
+        if self.max_ep_len is not None:
+            self._check_truncated(truncated & ~terminated & valid)
+            truncated = truncated | ((self._lengths >= self.max_ep_len) & ~terminated & valid)
+        ended = (terminated | truncated) & valid
+        self._resets_next[:] = False
+
+        episodes = [Episode(float(self._returns[i]), int(self._lengths[i]), i) for i in ended.nonzero()[0].tolist()]
+        self.observation = next_observation
+        if episodes:
+            self.observation, next_observation = self._reset_ended(ended, by_itself, next_observation, info)
+            self._returns[ended] = 0.0
+            self._lengths[ended] = 0
+        self.steps += int(valid.sum())
+        # The reward is stored as float32, so it is counted in float64 and only then rounded.
+        transition = Transition(
+            observation, action, reward.astype(np.float32), next_observation, terminated, truncated, valid
+        )
+        return transition, episodes
+
+    def _reset_ended(
+        self,
+        ended: NDArray[np.bool_],
+        by_itself: NDArray[np.bool_],
+        next_observation: Observation,
+        info: dict[str, Any],
+    ) -> tuple[Observation, Observation]:
+        """Gets ended episodes reset. Returns the observations to act on, and the true next ones of the transition."""
+        current = next_observation
+        mask = ended & ~by_itself  # of those that we cut the environment knows nothing: it won't reset them
+        if self._mode is AutoresetMode.SAME_STEP:
+            if by_itself.any():  # what it shows there is the new episode already
+                next_observation = self._with_final(next_observation, by_itself, info)
+        elif self._by_mask:
+            mask = ended
+        else:  # it will reset at its next step, in which it ignores the action and makes no transition
+            self._resets_next[by_itself] = True
+        if mask.any():
+            if not self._cuts_by_mask:
+                raise ValueError(
+                    f"max_ep_len={self.max_ep_len}: {self.env} didn't truncate an episode there, as its spec promises, "
+                    "and can't reset single environments. Leave max_ep_len out"
+                )
+            current = self._reset_by_mask(mask)
+        return current, next_observation
+
+    def _reset_by_mask(self, mask: NDArray[np.bool_]) -> Observation:
+        # A fresh dict each time: gymnasium takes the mask out of it. The whole of one needs no mask.
+        options = None if self.n_envs == 1 else {"reset_mask": mask.copy()}
+        observation = self._call("reset", lambda: self.env.reset(options=options)[0])
+        return self._checked(observation, "reset()")
+
+    def _with_final(self, observation: Observation, by_itself: NDArray[np.bool_], info: dict[str, Any]) -> Observation:
+        """Puts the last observations of episodes that the environment has already reset in their places."""
+        if "final_obs" not in info:
+            raise ValueError(
+                f"env: {self.env} resets in the step that ends an episode (AutoresetMode.SAME_STEP), but its info "
+                "has no 'final_obs', so the episode's last observation is lost. Provide it, or use another mode"
+            )
+        final = map_observation(np.copy, observation)
+        for i in by_itself.nonzero()[0].tolist():
+            last = convert_observation(info["final_obs"][i], self._space)
+            if isinstance(final, dict) and isinstance(last, dict):
+                for key, value in last.items():
+                    final[key][i] = value
+            elif not isinstance(final, dict):
+                final[i] = last
+        self._check_finite(final, "step(), info['final_obs']")
+        return final
+
+    def _call(self, method: str, call: Any) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            again = (
+                "its worker process has ended: set_env() gives the agent another environment"
+                if isinstance(self.env.unwrapped, AsyncVectorEnv)
+                else "learn() or resume() starts new episodes"
+            )
+            error.add_note(
+                f"Raised by the environment in {method}(), after {self.steps} steps of training or evaluation. The "
+                f"agent keeps all that it has learned: it can be saved, and {again}."
+            )
+            raise
+        except KeyboardInterrupt:
+            await_answers(self.env)
+            raise
+
+    def _checked(self, observation: Any, where: str) -> Observation:
+        converted = convert_observation(observation, self._space)
+        self._check_finite(converted, where)
+        return converted
+
+    def _check_finite(self, observation: Observation, where: str) -> None:
+        arrays = observation if isinstance(observation, dict) else {"": observation}
+        for key, array in arrays.items():
+            # A sum is the cheapest look at all values; its own overflow only costs the exact look.
+            if array.dtype == np.uint8 or np.isfinite(array.sum(dtype=np.float64)):
+                continue
+            i = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+            name = f"observation {key!r}" if key else "observation"
+            raise NonFiniteError(
+                f"the {name} from {where} of environment {i} is not finite after {self.steps} steps: {array[i]!r} "
+                "(in float32, in which the agent computes). Mend or clip it in the environment; the agent keeps all "
+                "that it has learned"
+            )
+
+    def _checked_reward(self, raw: Any, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+        reward = np.asarray(raw, np.float64).reshape(self.n_envs)
+        bad = valid & ~(np.abs(reward) <= np.finfo(np.float32).max)
+        if bad.any():
+            i = int(bad.nonzero()[0][0])
+            raise NonFiniteError(
+                f"the reward from step() of environment {i} is not finite after {self.steps} steps: {reward[i]} "
+                "(in float32, in which the agent computes). Mend or clip it in the environment; the agent keeps all "
+                "that it has learned"
+            )
+        return reward
+
+    def _check_truncated(self, truncated: NDArray[np.bool_]) -> None:
+        early = truncated & (self._lengths < (self.max_ep_len or 0))
+        if early.any():
+            length = int(self._lengths[early][0])
+            raise ValueError(
+                f"max_ep_len={self.max_ep_len}: environment {int(early.nonzero()[0][0])} truncated an episode by "
+                f"itself after {length} steps, and has no TimeLimit wrapper to raise. Raise the limit in the "
+                f"environment, set max_ep_len to at most {length}, or leave it out"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the running counts of the unfinished episodes."""
+        return {
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
+            "resets_next": self._resets_next.tolist(),
+            "steps": self.steps,
+        }

@@ -1,0 +1,114 @@
+"""How good is a policy? Episodes of anything that can `predict`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, overload
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from slc_agents.envs import EnvLike, episode_limit, make_vector_env
+from slc_agents.training.collector import Collector
+from slc_agents.transition import Episode
+
+__all__ = ["Predictor", "evaluate_policy", "run_episodes"]
+
+
+class Predictor(Protocol):
+    """Anything with Stable-Baselines3's `predict`."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Returns actions [n, *shape] for observations [n, *shape], and the policy's next recurrent state."""
+
+
+@overload
+def evaluate_policy(
+    model: Predictor,
+    env: EnvLike,
+    n_eval_episodes: int = ...,
+    deterministic: bool = ...,
+    return_episode_rewards: Literal[False] = ...,
+    *,
+    seed: int | None = ...,
+    max_ep_len: int | None = ...,
+) -> tuple[float, float]: ...
+@overload
+def evaluate_policy(
+    model: Predictor,
+    env: EnvLike,
+    n_eval_episodes: int = ...,
+    deterministic: bool = ...,
+    *,
+    return_episode_rewards: Literal[True],
+    seed: int | None = ...,
+    max_ep_len: int | None = ...,
+) -> tuple[list[float], list[int]]: ...
+def evaluate_policy(
+    model: Predictor,
+    env: EnvLike,
+    n_eval_episodes: int = 10,
+    deterministic: bool = True,
+    return_episode_rewards: bool = False,
+    *,
+    seed: int | None = None,
+    max_ep_len: int | None = None,
+) -> tuple[float, float] | tuple[list[float], list[int]]:
+    """Runs episodes and returns the mean and standard deviation of their returns.
+
+    Args:
+        model: Anything with a `predict` like the agents'.
+        env: An id, an environment, a factory, a list of factories or a vector environment.
+        n_eval_episodes: Number of episodes, shared out evenly over parallel environments, so that those with short
+            episodes don't count more.
+        deterministic: Whether the policy's mean action is taken, not a sample.
+        return_episode_rewards: Whether to return the list of returns and the list of lengths instead.
+        seed: Seed of the first reset.
+        max_ep_len: Length at which episodes are truncated. None: the environment's own limit.
+
+    Raises:
+        ValueError: If `n_eval_episodes` is less than 1.
+    """
+    vector_env = make_vector_env(env)
+    try:
+        episodes = run_episodes(
+            model, vector_env, n_eval_episodes, deterministic=deterministic, seed=seed, max_ep_len=max_ep_len
+        )
+    finally:
+        if vector_env is not env:
+            vector_env.close()
+    if return_episode_rewards:
+        return [episode.reward for episode in episodes], [episode.length for episode in episodes]
+    returns = [episode.reward for episode in episodes]
+    return float(np.mean(returns)), float(np.std(returns))
+
+
+def run_episodes(
+    model: Predictor,
+    env: VectorEnv[Any, Any, Any],
+    n_episodes: int,
+    *,
+    deterministic: bool = True,
+    seed: int | None = None,
+    max_ep_len: int | None = None,
+) -> list[Episode]:
+    """Runs episodes of a policy in a vector environment; see `evaluate_policy`."""
+    if n_episodes < 1:
+        raise ValueError(f"n_eval_episodes={n_episodes}: at least 1 episode is needed")
+    collector = Collector(env, max_ep_len)
+    quotas = [(n_episodes + i) // env.num_envs for i in range(env.num_envs)]
+    episodes: list[Episode] = []
+    state: Any = None
+    episode_start = np.ones(env.num_envs, bool)
+    with episode_limit(env, max_ep_len):
+        collector.reset(seed)
+        while any(quotas):
+            action, state = model.predict(collector.observation, state, episode_start, deterministic)
+            transition, ended = collector.step(np.asarray(action))
+            episode_start = (transition.terminated | transition.truncated) | ~transition.valid
+            for episode in ended:
+                if quotas[episode.env_index] > 0:
+                    quotas[episode.env_index] -= 1
+                    episodes.append(episode)
+    return episodes

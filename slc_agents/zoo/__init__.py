@@ -1,0 +1,36 @@
+"""The zoo: settings that work, and agents trained with them, by algorithm and environment.
+
+    from slc_agents import zoo
+
+    model = zoo.make("sac", "Pendulum-v1", seed=0).learn()
+
+Importing this costs no backend; agents are imported when the first one is made.
+"""
+
+from __future__ import annotations
+
+from slc_agents.zoo.agents import agent_class, agent_path, list_agents, load_agent, make
+from slc_agents.zoo.configs import (
+    ConfigFile,
+    config_path,
+    list_configs,
+    load_config,
+    load_config_file,
+    parse_yaml,
+    read_config_file,
+)
+
+__all__ = [
+    "ConfigFile",
+    "agent_class",
+    "agent_path",
+    "config_path",
+    "list_agents",
+    "list_configs",
+    "load_agent",
+    "load_config",
+    "load_config_file",
+    "make",
+    "parse_yaml",
+    "read_config_file",
+]

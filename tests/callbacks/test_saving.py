@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from fake_model import FakeModel, run_steps
+
+from slc_agents.callbacks import CheckpointCallback
+from slc_agents.callbacks.saving import RunFolderCallback
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_checkpoints_are_named_by_their_steps(tmp_path, n_envs):
+    model = FakeModel()
+    run_steps(CheckpointCallback(10, tmp_path / "new", "sac"), model, 30, n_envs)
+    steps = [10, 20, 30] if n_envs == 1 else [12, 21, 30]
+    assert model.saved == [(f"sac_{t}_steps.zip", t, False) for t in steps]
+
+
+def test_the_replay_buffer_is_asked_for(tmp_path):
+    model = FakeModel()
+    run_steps(CheckpointCallback(10, tmp_path, save_replay_buffer=True), model, 10)
+    assert model.saved == [("model_10_steps.zip", 10, True)]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_newest_are_kept(tmp_path, keep):
+    model = FakeModel()
+    run_steps(CheckpointCallback(10, tmp_path, keep=keep), model, 42)
+    assert names(tmp_path) == [f"model_{t}_steps.zip" for t in (30, 40)[-keep:]]
+
+
+def test_the_last_checkpoint_stays_until_the_next_is_written(tmp_path):
+    """With the replay buffer, a save is carried out at the end of the step: the old one must not go before."""
+
+    class Deferring(FakeModel):
+        pending = None
+
+        def save(self, path, *, replay_buffer=False):
+            self.pending = lambda: FakeModel.save(self, path, replay_buffer=replay_buffer)
+
+    model = Deferring()
+    callback = CheckpointCallback(10, tmp_path, save_replay_buffer=True, keep=1)
+    callback.bind(model)
+    callback.on_training_start()
+    for t in range(1, 36):
+        model.num_timesteps = t
+        callback.on_step()
+        assert t <= 10 or len(names(tmp_path)) >= 1  # wherever the power fails
+        if model.pending:
+            model.pending()
+            model.pending = None
+    assert names(tmp_path) == ["model_30_steps.zip"]
+
+
+def test_checkpoints_of_others_stay(tmp_path):
+    (tmp_path / "model_5_steps.zip").touch()
+    run_steps(CheckpointCallback(10, tmp_path, keep=1), FakeModel(), 20)
+    assert names(tmp_path) == ["model_20_steps.zip", "model_5_steps.zip"]
+
+
+def test_its_own_are_known_after_an_interruption(tmp_path):
+    model = FakeModel()
+    first = CheckpointCallback(10, tmp_path, keep=2)
+    run_steps(first, model, 25)
+    second = CheckpointCallback(10, tmp_path, keep=2)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    run_steps(second, model, 45)
+    assert names(tmp_path) == ["model_30_steps.zip", "model_40_steps.zip"]
+    second.load_state_dict({})  # of a run that had no such callback
+    assert len(second.state_dict()["written"]) == 2
+
+
+def test_one_written_again_is_the_newest(tmp_path):
+    model = FakeModel()
+    callback = CheckpointCallback(10, tmp_path, keep=2)
+    run_steps(callback, model, 20)
+    model.num_timesteps = 0  # learned anew
+    run_steps(callback, model, 10)
+    run_steps(callback, model, 10)
+    model.num_timesteps = 20
+    run_steps(callback, model, 30)
+    assert names(tmp_path) == ["model_10_steps.zip", "model_30_steps.zip"]
+
+
+def test_keep_is_at_least_one(tmp_path):
+    with pytest.raises(ValueError, match="keep=0: at least 1"):
+        CheckpointCallback(10, tmp_path, keep=0)
+
+
+# -- the run's folder --------------------------------------------------------------------------------------------------
+
+
+def run_epochs(callback, model, n):
+    callback.bind(model)
+    callback.on_training_start()
+    for _ in range(n):
+        model.num_timesteps += 10
+        model.run.finished_epochs += 1
+        callback.on_epoch_end()
+    callback.on_training_end()
+
+
+def test_a_run_folder_has_config_and_agent(tmp_path):
+    model = FakeModel()
+    run_epochs(RunFolderCallback(tmp_path / "a" / "b", 2, export=False), model, 5)
+    assert model.saved == [("agent.zip", t, False) for t in (20, 40, 50)]
+    assert names(tmp_path / "a" / "b") == ["agent.zip", "config.yaml"]
+    config = yaml.safe_load((tmp_path / "a" / "b" / "config.yaml").read_text())
+    assert config == {"seed": 3, "rate": "<built-in function len>"}
+    assert model.exported == []
+
+
+def test_a_run_folder_has_the_policy_where_it_is_wanted(tmp_path):
+    model = FakeModel()
+    run_epochs(RunFolderCallback(tmp_path, 1, export=True), model, 1)
+    assert [(path.name, t) for path, _, t in model.exported] == [("policy.pt", 10)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_agent_that_has_diverged_overwrites_nothing(tmp_path, value):
+    model = FakeModel()
+    model.parameters["critic/0/weight"] = np.array([1.0, value])
+    run_epochs(RunFolderCallback(tmp_path, 1, export=True), model, 2)
+    assert model.saved == model.exported == []

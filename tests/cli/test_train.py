@@ -1,0 +1,225 @@
+"""`slc-agents train`, in this process and in one that gets Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import slc_agents
+from slc_agents.cli.main import main
+from slc_agents.evaluation import evaluate_policy
+from slc_agents.logger import read_progress
+from slc_agents.zoo import read_config_file
+
+Command = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {"agent.zip", "config.yaml", "progress.csv", "learning_curve.png", "evaluation.json"}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_whole_run(small: list[str], command: Command) -> None:
+    code, out, err = command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "runs/x")
+    folder = Path("runs/x")
+    assert (code, err) == (0, "")
+    assert names(folder) == FILES
+    lines = out.splitlines()
+    assert lines[0].startswith(
+        "SAC on Pendulum-v1, seed 1; settings: the zoo's for sac/Pendulum-v1, with steps_per_epoch,"
+    )
+    assert [line.split("   ")[:2] for line in lines[1:4]] == [
+        ["epoch 1/3", "100/300 steps"],
+        ["epoch 2/3", "200/300 steps"],
+        ["epoch 3/3", "300/300 steps"],
+    ]
+    assert re.fullmatch(r"epoch 3/3   300/300 steps   [\d,]+ steps/s   return -[\d,]+\.\d   test -[\d,]+\.\d", lines[3])
+    assert lines[-1] == "run folder: runs/x"
+
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    model = slc_agents.load(folder / "agent.zip")
+    returns, _ = evaluate_policy(model, "Pendulum-v1", 3, return_episode_rewards=True, seed=evaluation["seed"])
+    assert evaluation["returns"] == returns
+    assert (evaluation["mean"], evaluation["std"]) == (float(np.mean(returns)), float(np.std(returns)))
+    assert (evaluation["episodes"], evaluation["timesteps"], evaluation["env"]) == (3, 300, "Pendulum-v1")
+    assert lines[-2] == f"mean return: {np.mean(returns):.1f} ± {np.std(returns):.1f} over 3 episodes"
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    zoo_file = slc_agents.zoo.load_config("sac", "Pendulum-v1").to_dict()
+    assert (config["seed"], config["batch_size"], config["steps_per_epoch"], config["lr_a"]) == (1, 8, 100, 1e-3)
+    assert config["lr_c"] == zoo_file["lr_c"]
+    assert config["logger_kwargs"]["output_dir"] == "runs/x"
+    assert read_progress(folder)["time/total_timesteps"] == [100, 200, 300]
+    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_are_reproducible(small: list[str], command: Command) -> None:
+    outputs = [command("train", "sac", "Pendulum-v1", *small, "--seed", 4, "--out", out).out for out in ("a", "b")]
+    assert outputs[0].splitlines()[-2] == outputs[1].splitlines()[-2]
+    a, b = (read_progress(Path(out)) for out in ("a", "b"))
+    assert a["train/critic_loss"] == b["train/critic_loss"]
+
+
+def test_quiet_and_the_default_folder(small: list[str], command: Command) -> None:
+    runs = [command("train", "sac", "Pendulum-v1", *small, "--seed", 7, "--quiet") for _ in range(2)]
+    assert [run.code for run in runs] == [0, 0]
+    assert all(re.fullmatch(r"mean return: .*\nrun folder: .*\n", run.out) for run in runs)
+    folders = [run.out.splitlines()[-1].removeprefix("run folder: ") for run in runs]
+    assert len(set(folders)) == 2
+    assert all(re.fullmatch(r"runs/sac-Pendulum-v1-seed7-\d{8}-\d{6}(-2)?", folder) for folder in folders)
+    assert all(names(Path(folder)) == FILES for folder in folders)
+
+
+def test_a_terminal_gets_a_bar(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    code, out, _ = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
+    assert code == 0
+    assert "300/300" in out
+    assert "epoch 3/3" not in out
+
+
+def test_a_folder_with_a_run_is_left_as_it_is(small: list[str], command: Command, small_run: Path) -> None:
+    before = {path: path.read_bytes() for path in small_run.iterdir()}
+    code, out, err = command("train", "sac", "Pendulum-v1", *small, "--out", small_run)
+    assert (code, out) == (1, "")
+    assert err == (
+        "error: --out small: holds a run already (agent.zip, config.yaml, progress.csv), which would be lost; "
+        "choose another folder\n"
+    )
+    assert {path: path.read_bytes() for path in small_run.iterdir()} == before
+    code, _, err = command("train", "sac", "Pendulum-v1", *small, "--out", small_run / "agent.zip")
+    assert code == 1
+    assert "is a file" in err
+
+
+def test_a_file_of_settings(small: list[str], command: Command) -> None:
+    settings = {"seed": 9, "export": True, "gamma": 0.5, "logger_kwargs": {"exp_name": "exp", "sinks": ["csv"]}}
+    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+    code, out, _ = command(
+        "train", "sac", "Pendulum-v1", *small, "--config", "mine.yaml", "--gamma", ".8", "--out", "x"
+    )
+    assert code == 0
+    assert "seed 9; settings: mine.yaml, with" in out.splitlines()[0]
+    assert names(Path("x/exp")) >= FILES | {"policy.pt"}
+    config = read_config_file("x/exp/config.yaml").values
+    assert (config["seed"], config["gamma"], config["lr_c"]) == (9, 0.8, 3e-4)
+
+    Path("bad.yaml").write_text("gamma: 0.5\nlerning_rate: 1\n")
+    code, _, err = command("train", "sac", "Pendulum-v1", "--config", "bad.yaml")
+    assert code == 1
+    assert err.startswith("error: bad.yaml:2: SACConfig has no keyword 'lerning_rate'")
+
+
+def test_an_environment_of_a_module_in_this_folder(
+    small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("my_costs.py").write_text(
+        textwrap.dedent(
+            """
+            import gymnasium, numpy as np
+            class Costs(gymnasium.Env):
+                observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+                action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+                def reset(self, *, seed=None, options=None):
+                    super().reset(seed=seed)
+                    return np.zeros(1, np.float32), {}
+                def step(self, action):
+                    return np.zeros(1, np.float32), 0.5, False, False, {}
+            gymnasium.register("ns/MyCosts-v0", Costs, max_episode_steps=10)
+            """
+        )
+    )
+    code, out, err = command("train", "sac", "my_costs:ns/MyCosts-v0", *small, "--opt-type", "minimize", "--seed", 1)
+    assert (code, err) == (0, "")
+    assert "settings: the defaults of SACConfig, since the zoo has none for sac/ns/MyCosts-v0" in out
+    assert "mean cost: 5.000 ± 0.000 over 3 episodes" in out
+    assert re.search(r"run folder: runs/sac-my_costs_ns__MyCosts-v0-seed1-[\d-]+\n", out)
+
+
+def test_without_matplotlib_the_curve_is_left_out(
+    small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, out, _ = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
+    assert code == 0
+    assert names(Path("x")) == FILES - {"learning_curve.png"}
+    assert "no learning curve: " in out
+    assert "pip install 'slc-agents[plot]'" in out
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "slc_agents", "train", "sac", "Pendulum-v1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_ctrl_c_ends_training_and_does_the_rest(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(tmp_path, *small, "--total-timesteps", "1000000000", "--out", "it's x", "--seed", "1")
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch "):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err == ""
+    assert names(tmp_path / "it's x") == FILES
+    assert re.search(r"^interrupted after [\d,]+ of 1,000,000,000 steps$", out, re.MULTILINE)
+    assert re.search(r"^mean return: .* over 3 episodes$", out, re.MULTILINE)
+    assert "run folder: it's x\n" in out
+
+    # What it says about going on works as it stands.
+    going_on = shlex.split(out.splitlines()[-1].removeprefix("train on from its networks: "))
+    monkeypatch.chdir(tmp_path)
+    assert going_on[0] == "slc-agents"
+    assert main([*going_on[1:], "--total-timesteps", "100", "--quiet", "--eval-episodes", "1"]) == 0
+    assert names(tmp_path / "it's x-continued") == FILES
+    assert read_config_file(tmp_path / "it's x-continued" / "config.yaml").values["start_policy"] == "it's x"
+
+
+def test_ctrl_c_before_the_first_row(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slc_agents.training.interrupt import Interrupt
+
+    monkeypatch.setattr(Interrupt, "requested", True, raising=False)
+    monkeypatch.setattr(Interrupt, "__enter__", lambda self: self)
+    monkeypatch.setattr(Interrupt, "__init__", lambda self: setattr(self, "_previous", None))
+    code, out, _ = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
+    assert code == 130
+    assert "interrupted after 0 of 300 steps" in out
+    assert "no learning curve: training ended before the first epoch did" in out
+    assert names(Path("x")) == {"agent.zip", "config.yaml", "evaluation.json"}
+
+
+def test_ctrl_c_in_the_evaluation(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slc_agents.cli import train
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "evaluate_agent", interrupt)
+    code, out, err = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
+    assert (code, err) == (130, "interrupted\n")
+    assert "not evaluated; later: slc-agents evaluate x" in out
+    assert names(Path("x")) == FILES - {"evaluation.json"}

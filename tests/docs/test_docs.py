@@ -1,0 +1,234 @@
+"""The documentation is true: its examples run, its links lead somewhere, its tables and commands are those of the code.
+
+The examples' trainings are cut short, which changes no line of an example: `learn` makes at most `STEPS` environment
+steps, gradient steps begin after at most `UPDATE_AFTER`, a block has at most `GRADIENT_STEPS` of them, networks have 8
+units where an example doesn't choose, buffers are small, an evaluation has at most 2 episodes, and what callbacks do
+every so many steps they do at least every `PERIOD`. So an example's promises about time and return aren't tested here,
+but every line of it runs, gradient steps, evaluations and stops included.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import slc_agents.callbacks as callbacks_module
+from slc_agents import SAC
+from slc_agents.agents.base import Agent
+from slc_agents.callbacks.base import Callback, Periodic
+from slc_agents.cli.main import build_parser
+from slc_agents.pytorch import policies
+from slc_agents.pytorch.learner import TorchLearner
+from slc_agents.training import evaluation
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+
+STEPS, UPDATE_AFTER, GRADIENT_STEPS, PERIOD = 250, 100, 2, 100
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """A page's code blocks in a language, each with the number of its first line."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """See the top of this file."""
+    learn, update, run_episodes = Agent.learn, TorchLearner.update, evaluation.run_episodes
+    make, make_periodic = Agent.__init__, Periodic.__init__
+
+    def short_make(self: Any, policy: Any = "MlpPolicy", env: Any = None, config: Any = None, **keywords: Any) -> None:
+        make(self, policy, env, config, **keywords)
+        changes = {"replay_size": min(self.config.replay_size, 1_000)}
+        changes["update_after"] = min(self.config.update_after, UPDATE_AFTER)
+        self.config = self.config.replace(**changes)
+
+    def short_learn(self: Any, total_timesteps: int | None = None, *args: Any, **keywords: Any) -> Any:
+        return learn(self, min(total_timesteps or STEPS, STEPS), *args, **keywords)
+
+    def short_update(self: Any, memory: Any, n: int) -> None:
+        update(self, memory, min(n, GRADIENT_STEPS))
+
+    def short_run(model: Any, env: Any, n_episodes: int, **keywords: Any) -> Any:
+        return run_episodes(model, env, min(n_episodes, 2), **keywords)
+
+    monkeypatch.setattr(Agent, "__init__", short_make)
+    monkeypatch.setattr(Agent, "learn", short_learn)
+    monkeypatch.setattr(TorchLearner, "update", short_update)
+    for module in ("agents.base", "callbacks.evaluation", "training.evaluation"):
+        monkeypatch.setattr(f"slc_agents.{module}.run_episodes", short_run)
+    monkeypatch.setattr(Periodic, "__init__", lambda self, every: make_periodic(self, min(every, PERIOD)))
+    for net in ("actor", "critic"):
+        monkeypatch.setitem(policies.DEFAULT_HIDDEN_SIZES, net, (8, 8))
+    with warnings.catch_warnings():
+        # torch announces the end of torch.jit; and a run that another process interrupted begins new episodes, as
+        # the page says.
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="the environments' states are not known", category=UserWarning)
+        yield
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.usefixtures("short_trainings")
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}  # as in a script: what is saved of it is saved by value
+    for line, source in blocks(page, "python"):
+        # Empty lines in front: an error then says the line of the page.
+        exec(compile("\n" * line + source, str(page), "exec"), namespace)
+
+
+@pytest.mark.usefixtures("short_trainings")
+def test_shortened_trainings_still_learn() -> None:
+    """Otherwise the examples would pass without doing what they show."""
+    model = SAC("MlpPolicy", "Pendulum-v1", seed=0)
+    before = model.get_parameters()
+    model.learn()
+    after = model.get_parameters()
+    assert model.num_timesteps == STEPS
+    assert any((after[name] != before[name]).any() for name in before if name.startswith("actor/"))
+
+
+def test_examples_leave_nothing_out() -> None:
+    languages = {match for page in PAGES for match in re.findall(r"^```(\S+)$", page.read_text("utf-8"), re.MULTILINE)}
+    assert languages <= {"python", "console", "text"}, "another language would be neither run nor checked"
+
+
+# -- links -------------------------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings have on the usual hosts."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert target.is_relative_to(ROOT), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:slc_agents|docs|tests|zoo_configs|benchmarks)/[\w./-]*)`", prose(page)):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+    if page.name == "design.md":  # files there are named from inside the package
+        for name in re.findall(r"`(\w+/[\w/]+\.py)`", prose(page)):
+            assert (ROOT / name).exists() or (ROOT / "slc_agents" / name).exists(), name
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert all(f"({page.name})" in index for page in DOCS.glob("*.md") if page.name != "index.md")
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def first_cells(page: str, header: str) -> list[str]:
+    """The names in the first column of a table, whose header line begins with `header`."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(header))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append(line.split("|")[1].strip().strip("`"))
+    return rows
+
+
+def test_hyperparameter_table_is_current() -> None:
+    command = [sys.executable, str(DOCS / "generate.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_table_of_policy_kwargs_has_all() -> None:
+    keywords = policies.MlpPolicy.__init__.__kwdefaults__
+    assert first_cells("sac.md", "| key | default |") == list(keywords)
+    text = (DOCS / "sac.md").read_text(encoding="utf-8")
+    for name, default in keywords.items():
+        shown = re.search(rf"^\| `{name}` \| `(.+?)` \|", text, re.MULTILINE)
+        assert shown is not None
+        assert shown[1].replace('"', "'") == repr(default), name
+
+
+def test_table_of_metrics_has_what_the_log_writes() -> None:
+    settings = {"steps_per_epoch": 250, "update_after": 200, "steps_per_update": 1, "num_test_episodes": 1}
+    model = SAC("MlpPolicy", "Pendulum-v1", seed=0, policy_kwargs={"hidden_sizes": [8]}, **settings).learn(250)
+    assert sorted(first_cells("sac.md", "| key | meaning |")) == sorted(model.logger.latest)
+
+
+def test_table_of_callbacks_has_all() -> None:
+    public = {name for name in callbacks_module.__all__ if isinstance(getattr(callbacks_module, name), type)}
+    assert set(first_cells("using.md", "| callback |")) == public - {Callback.__name__}
+
+
+def test_table_of_logger_kwargs_has_all() -> None:
+    from slc_agents.logger import LOGGER_KEYS
+
+    assert first_cells("using.md", "| key of `logger_kwargs`") == list(LOGGER_KEYS)
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def command_lines(page: Path) -> list[str]:
+    lines = [line.removeprefix("$ ") for _, block in blocks(page, "console") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("slc-agents ")]
+
+
+@pytest.mark.parametrize("line", [line for page in PAGES for line in command_lines(page)])
+def test_command_lines_parse(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = shlex.split(line, comments=True)[1:]
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as stop:
+            build_parser().parse_args(arguments)
+        assert stop.value.code == 0
+        return
+    args = build_parser().parse_args(arguments)  # an unknown option or value exits, and says what is wrong
+    if hasattr(args, "algo"):
+        from slc_agents.cli.flags import given_hyperparameters
+        from slc_agents.zoo import agent_class
+
+        agent_class(args.algo).config_class(**given_hyperparameters(args))
+
+
+def test_readme_opens_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first_block = re.search(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert first_block is not None
+    assert [line.split("#")[0].strip() for line in first_block[1].splitlines()] == ["make train", "make test"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(
+            r"^make ([\w-]+)", "\n".join(text for _, text in blocks(page, "console")), re.MULTILINE
+        ):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -1,0 +1,79 @@
+"""Small learners for the tests of the PyTorch backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from slc_agents.pytorch.learner import TensorBatch
+from slc_agents.pytorch.policies import make_policy
+from slc_agents.pytorch.sac import SACLearner
+from slc_agents.seeding import make_generator
+
+BOX = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+ACTION = gymnasium.spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+
+
+def _make_learner(
+    observation_space: Any = BOX,
+    action_space: Any = ACTION,
+    policy: Any = "MlpPolicy",
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    polyak: float = 0.9,
+    alpha: float = 0.7,
+    adaptive_temperature: bool = True,
+    target_entropy: float | None = None,
+    **policy_kwargs: Any,
+) -> SACLearner:
+    return SACLearner(
+        make_policy(policy, observation_space, action_space, {"hidden_sizes": [8, 8], **policy_kwargs}, seed),
+        device=torch.device("cpu"),
+        batch_size=batch_size,
+        polyak=polyak,
+        alpha=alpha,
+        adaptive_temperature=adaptive_temperature,
+        target_entropy=target_entropy,
+        generators={stream: make_generator(seed, stream) for stream in ("action", "learner")},
+    )
+
+
+def _make_batch(learner: SACLearner, seed: int, gamma: float = 0.9) -> tuple[TensorBatch, torch.Tensor]:
+    """A random batch with noise for it; a third of the transitions have terminated."""
+    rng = np.random.default_rng(seed)
+    space, n, size = learner.policy.observation_space, learner.batch_size, learner.n_actions
+
+    def floats(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return torch.from_numpy((scale * rng.standard_normal(shape)).astype(np.float32))
+
+    def observation() -> Any:
+        if isinstance(space, gymnasium.spaces.Dict):
+            return {key: floats(n, *(box.shape or ())) for key, box in space.spaces.items()}
+        return floats(n, *space.shape)
+
+    terminated = torch.from_numpy(rng.random(n) < 1 / 3)
+    batch = TensorBatch(
+        observation=observation(),
+        action=torch.from_numpy(rng.uniform(-1, 1, (n, size)).astype(np.float32)),
+        reward=floats(n, scale=2.0),
+        next_observation=observation(),
+        discount=gamma * (~terminated).float(),
+        terminated=terminated,
+    )
+    return batch, floats(2, n, size)
+
+
+@pytest.fixture
+def make_learner() -> Callable[..., SACLearner]:
+    return _make_learner
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., tuple[TensorBatch, torch.Tensor]]:
+    return _make_batch

@@ -1,0 +1,301 @@
+"""SAC's gradient step against a reference that is written straight from the equations, in float64.
+
+The reference shares nothing with the package but the names of the tensors: separate critics, matrix products, densities
+of `torch.distributions`, the change of variables of tanh, Adam from its paper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+STEPS = 4
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+ACTIVATIONS = {
+    "ReLU": lambda x: x.clamp(min=0),
+    "Tanh": torch.tanh,
+    "ELU": lambda x: torch.where(x > 0, x, torch.exp(x) - 1),
+    "Softplus": lambda x: torch.log1p(torch.exp(x)),
+    "Identity": lambda x: x,
+}
+RATES = [
+    {"lr_a": 1e-3, "lr_c": 3e-3, "lr_alpha": 5e-3},
+    {"lr_a": 2e-3, "lr_c": 1e-3, "lr_alpha": 1e-3},
+    {"lr_a": 0.0, "lr_c": 2e-3, "lr_alpha": 2e-3},
+    {"lr_a": 1e-3, "lr_c": 0.0, "lr_alpha": 0.0},
+]
+
+
+class Reference:
+    """SAC in one piece. `mistake` does one thing wrong, to show that the comparison would notice it."""
+
+    def __init__(self, state: dict[str, np.ndarray], case: dict[str, Any], mistake: str = "") -> None:
+        self.w = {k: torch.tensor(v, dtype=torch.float64) for k, v in state.items() if not k.startswith("optimizer/")}
+        self.m = {k: torch.zeros_like(v) for k, v in self.w.items()}
+        self.v = {k: torch.zeros_like(v) for k, v in self.w.items()}
+        self.t = {"actor": 0, "critic": 0, "alpha": 0}
+        self.n_critics = case.get("n_critics", 2)
+        self.activation = {"actor": "ReLU", "critic": "ReLU"} | case.get("activation", {})
+        self.output = {"actor": "ReLU", "critic": "Identity"} | case.get("output_activation", {})
+        self.polyak = case.get("polyak", 0.9)
+        self.alpha_0 = case.get("alpha", 0.7)
+        self.adaptive = case.get("adaptive_temperature", True)
+        self.target_entropy = case.get("target_entropy")
+        self.mistake = mistake
+
+    def observation(self, observation: Any) -> torch.Tensor:
+        if isinstance(observation, dict):
+            rows = torch.cat([observation[key].double().reshape(16, -1) for key in sorted(observation)], dim=1)
+        else:
+            rows = observation.double().reshape(16, -1)
+        if "normalizer/mean" in self.w:
+            rows = (rows - self.w["normalizer/mean"]) / torch.sqrt(self.w["normalizer/var"] + 1e-8)
+            rows = torch.minimum(torch.maximum(rows, torch.tensor(-10.0)), torch.tensor(10.0))
+        return rows
+
+    def hidden(self, name: str, x: torch.Tensor, activation: str, last: str) -> torch.Tensor:
+        depth = len({k.split("/")[-2] for k in self.w if k.startswith(f"{name}/trunk/")})
+        for i in range(depth):
+            x = x @ self.w[f"{name}/trunk/{i}/weight"] + self.w[f"{name}/trunk/{i}/bias"]
+            x = ACTIVATIONS[last if i == depth - 1 else activation](x)
+        return x
+
+    def policy(self, o: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.hidden("actor", o, self.activation["actor"], self.output["actor"])
+        mean = h @ self.w["actor/mean/weight"] + self.w["actor/mean/bias"]
+        log_std = h @ self.w["actor/log_std/weight"] + self.w["actor/log_std/bias"]
+        std = torch.exp(torch.clip(log_std, -20, 2))
+        u = mean + std * noise
+        log_prob = Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
+        return torch.tanh(u), log_prob.sum(1)
+
+    def q(self, name: str, o: torch.Tensor, a: torch.Tensor) -> list[torch.Tensor]:
+        values = []
+        for i in range(self.n_critics):
+            member = f"{name}/{i}"
+            h = self.hidden(member, torch.cat([o, a], 1), self.activation["critic"], self.activation["critic"])
+            value = h @ self.w[f"{member}/value/weight"] + self.w[f"{member}/value/bias"]
+            values.append(ACTIVATIONS[self.output["critic"]](value)[:, 0])
+        return values
+
+    def smallest(self, values: list[torch.Tensor]) -> torch.Tensor:
+        result = values[0]
+        for value in values[1:]:
+            result = torch.maximum(result, value) if self.mistake == "largest critic" else torch.minimum(result, value)
+        return result
+
+    def alpha(self) -> torch.Tensor:
+        return (
+            torch.exp(self.w["alpha/log_value"]) if self.adaptive else torch.tensor(self.alpha_0, dtype=torch.float64)
+        )
+
+    def adam(self, group: str, loss: Any, rate: float) -> torch.Tensor:
+        names = [k for k in self.w if k.startswith(f"{group}/")]
+        for name in names:
+            self.w[name] = self.w[name].detach().requires_grad_()
+        value = loss()
+        gradients = torch.autograd.grad(value, [self.w[name] for name in names])
+        self.t[group] += 1
+        for name, g in zip(names, gradients, strict=True):
+            self.m[name] = BETA_1 * self.m[name] + (1 - BETA_1) * g
+            self.v[name] = BETA_2 * self.v[name] + (1 - BETA_2) * g**2
+            m_hat = self.m[name] / (1 - BETA_1 ** self.t[group])
+            v_hat = self.v[name] / (1 - BETA_2 ** self.t[group])
+            self.w[name] = self.w[name].detach() - rate * m_hat / (torch.sqrt(v_hat) + EPSILON)
+        return value.detach()
+
+    def move_targets(self) -> None:
+        for name in [k for k in self.w if k.startswith("critic/")]:
+            target = name.replace("critic/", "critic_target/", 1)
+            self.w[target] = self.polyak * self.w[target] + (1 - self.polyak) * self.w[name].detach()
+
+    def step(self, batch: Any, noise: torch.Tensor, rates: dict[str, float]) -> dict[str, float]:
+        o, next_o = self.observation(batch.observation), self.observation(batch.next_observation)
+        a, r, noise = batch.action.double(), batch.reward.double(), noise.double()
+        alpha = self.alpha().detach()
+        if self.mistake == "targets first":
+            self.move_targets()
+
+        next_a, next_log_prob = self.policy(next_o, noise[0])
+        entropy_term = 0.0 if self.mistake == "no entropy in the target" else alpha * next_log_prob
+        y = (
+            r + batch.discount.double() * (self.smallest(self.q("critic_target", next_o, next_a)) - entropy_term)
+        ).detach()
+        share = 1 / self.n_critics if self.mistake == "mean over critics" else 1.0
+        before = dict(self.w)
+        mean_q = torch.stack(self.q("critic", o, a)).mean().detach()
+        critic_loss = self.adam(
+            "critic", lambda: sum(0.5 * share * ((q - y) ** 2).mean() for q in self.q("critic", o, a)), rates["lr_c"]
+        )
+
+        log_probs = []
+
+        def actor_loss() -> torch.Tensor:
+            action, log_prob = self.policy(o, noise[1])
+            log_probs.append(log_prob.detach())
+            now = self.w
+            if self.mistake == "actor sees the old critics":
+                self.w = before
+            q = self.smallest(self.q("critic", o, action))
+            self.w = now
+            return (alpha * log_prob - q).mean()
+
+        n_actions = a.shape[1]
+        target_entropy = -float(n_actions) if self.target_entropy is None else self.target_entropy
+
+        def alpha_loss() -> torch.Tensor:
+            return -(self.alpha() * (log_probs[0] + target_entropy)).mean()
+
+        actor_value = self.adam("actor", actor_loss, rates["lr_a"])
+        alpha_value = self.adam("alpha", alpha_loss, rates["lr_alpha"]) if self.adaptive else alpha_loss()
+        if self.mistake != "targets first":
+            self.move_targets()
+        return {
+            "critic_loss": float(critic_loss),
+            "actor_loss": float(actor_value),
+            "alpha_loss": float(alpha_value),
+            "alpha": float(self.alpha().detach() if self.mistake == "alpha after the step" else alpha),
+            "entropy": -float(log_probs[0].mean()),
+            "q_value": float(mean_q),
+        }
+
+
+BOX_2D = gymnasium.spaces.Box(-np.inf, np.inf, (2, 2), np.float64)
+DICT = gymnasium.spaces.Dict(
+    {"position": gymnasium.spaces.Box(-1, 1, (2,)), "angle": gymnasium.spaces.Box(-1, 1, (1, 3))}
+)
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "one critic": {"n_critics": 1},
+    "three critics": {"n_critics": 3},
+    "fixed temperature": {"adaptive_temperature": False, "alpha": 0.3},
+    "no temperature": {"adaptive_temperature": False, "alpha": 0.0},
+    "initial temperature": {"alpha": 2.5},
+    "target entropy": {"target_entropy": 1.5},
+    "gamma": {"gamma": 0.5},
+    "polyak": {"polyak": 0.25},
+    "frozen targets": {"polyak": 1.0},
+    "targets that follow at once": {"polyak": 0.0},
+    "hidden sizes": {"hidden_sizes": {"actor": [5], "critic": [7, 4, 6]}},
+    "activations": {"activation": {"actor": "Tanh", "critic": "ELU"}},
+    "output activations": {"output_activation": {"actor": "Tanh", "critic": "Softplus"}},
+    "partial dicts": {"activation": {"critic": "Tanh"}, "output_activation": {"actor": "Identity"}},
+    "Dict observations": {"observation_space": DICT},
+    "2-D observations and actions": {
+        "observation_space": BOX_2D,
+        "action_space": gymnasium.spaces.Box(-1, 1, (2, 2), np.float64),
+    },
+    "normalisation": {"normalize_observations": True, "n_critics": 3},
+}
+
+
+def run_both(make_learner: Any, make_batch: Any, case: dict[str, Any], mistake: str = "") -> list[tuple[float, str]]:
+    """Runs learner and reference side by side; returns how far each number is off, as parts of what is allowed."""
+    gamma = case.get("gamma", 0.9)
+    learner = make_learner(**{key: value for key, value in case.items() if key != "gamma"})
+    if case.get("normalize_observations"):
+        # Far from the standard moments, and one observation far outside, so that the clipping acts.
+        learner.observe(np.random.default_rng(9).normal(1.0, [0.01, 3.0, 1.0], (50, 3)).astype(np.float32))
+    reference = Reference(learner.state_dict(), case, mistake)
+    off: list[tuple[float, str]] = []
+    for i in range(STEPS):
+        batch, noise = make_batch(learner, seed=i, gamma=gamma)
+        learner.set_learning_rates(RATES[i])
+        metrics = dict(zip(learner.metric_names, map(float, learner.step(batch, noise)), strict=True))
+        expected = reference.step(batch, noise, RATES[i])
+        assert set(metrics) == set(expected)
+        for name, value in expected.items():
+            off.append((abs(metrics[name] - value) / (2e-5 * (1 + abs(value))), f"step {i}: {name}"))
+        state = learner.state_dict()
+        for name, value in reference.w.items():
+            error = float((torch.from_numpy(state[name]) - value.detach()).abs().max())
+            off.append((error / 1e-5, f"step {i}: {name}"))
+            group = name.split("/")[0]
+            if group not in ("actor", "critic") and name != "alpha/log_value":
+                continue
+            # Where it is alpha's it is optimizer/alpha/log_value; the critics' first name is not repeated either.
+            for letter, moments in (("m", reference.m), ("v", reference.v)):
+                moment = moments[name]
+                error = float((torch.from_numpy(state[f"optimizer/{name}/{letter}"]) - moment).abs().max())
+                off.append(
+                    (error / (1e-4 * (1e-2 + float(moment.abs().max()))), f"step {i}: optimizer/{name}/{letter}")
+                )
+        for group, t in reference.t.items():
+            if f"optimizer/{group}/step" in state:
+                assert state[f"optimizer/{group}/step"] == t == i + 1
+    return off
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_steps_equal_the_reference(make_learner: Any, make_batch: Any, name: str) -> None:
+    worst = max(run_both(make_learner, make_batch, CASES[name]))
+    assert worst[0] <= 1.0, worst
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "actor sees the old critics",
+        "alpha after the step",
+        "targets first",
+        "no entropy in the target",
+        "largest critic",
+        "mean over critics",
+    ],
+)
+def test_the_comparison_notices(make_learner: Any, make_batch: Any, mistake: str) -> None:
+    assert max(run_both(make_learner, make_batch, {}, mistake))[0] > 3.0
+
+
+def test_no_group_moves_another(make_learner: Any, make_batch: Any) -> None:
+    rates = {"actor": "lr_a", "critic": "lr_c", "alpha": "lr_alpha"}
+    for moved, rate in rates.items():
+        learner = make_learner(polyak=1.0)
+        before = learner.state_dict()
+        learner.set_learning_rates({**dict.fromkeys(rates.values(), 0.0), rate: 1e-2})
+        learner.step(*make_batch(learner, 0))
+        after = learner.state_dict()
+        changed = {k.split("/")[0] for k in before if not k.startswith("optimizer") and (before[k] != after[k]).any()}
+        assert changed == {moved}
+
+
+def test_losses_leave_no_gradients_elsewhere(make_learner: Any, make_batch: Any) -> None:
+    learner = make_learner(normalize_observations=True)
+    batch, noise = make_batch(learner, 0)
+    alpha = learner.alpha().detach()
+    learner.critic_loss(batch, alpha, noise[0])[0].backward()
+    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
+    assert with_gradient == {"critic"}
+    assert learner.alpha.log_value.grad is None
+
+    learner = make_learner()
+    learner.actor_loss(batch, alpha, noise[1])[0].backward()
+    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
+    assert with_gradient == {"actor"}
+    assert all(p.grad is None for p in learner.frozen_critic.parameters())
+    assert learner.alpha.log_value.grad is None
+
+
+def test_terminated_ends_the_value(make_learner: Any, make_batch: Any) -> None:
+    learner, other = make_learner(), make_learner()
+    batch, noise = make_batch(learner, 0)
+    batch = batch._replace(discount=torch.zeros_like(batch.discount))
+    elsewhere = batch._replace(next_observation=batch.next_observation + 5.0)
+    assert float(learner.step(batch, noise)[0]) == float(other.step(elsewhere, noise)[0])
+
+
+def test_the_same_step_twice_gives_the_same_bits(make_learner: Any, make_batch: Any) -> None:
+    states = []
+    for _ in range(2):
+        learner = make_learner()
+        learner.set_learning_rates(RATES[0])
+        for i in range(3):
+            learner.step(*make_batch(learner, i))
+        states.append(learner.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)

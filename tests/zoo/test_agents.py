@@ -1,0 +1,78 @@
+"""The zoo's agents, fresh and pretrained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slc_agents import SAC, zoo
+from slc_agents.zoo import agents
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"policy_kwargs": {"hidden_sizes": [8]}, "batch_size": 8}
+
+
+def test_make_gives_a_fresh_agent_with_the_files_settings() -> None:
+    model = zoo.make("sac", "Pendulum-v1", seed=3, gamma=0.5, **SMALL)
+    config = zoo.load_config("sac", "Pendulum-v1", seed=3, gamma=0.5, **SMALL)
+    assert isinstance(model, SAC)
+    assert model.config == config
+    assert (model.num_timesteps, model.seed) == (0, 3)
+    assert model.observation_space.shape == (3,)
+
+
+def test_learn_without_a_number_runs_for_the_files_own_length() -> None:
+    length = zoo.load_config("sac", "Pendulum-v1")
+    stopped: list[int] = []
+
+    def stop(model: SAC) -> bool:
+        assert model.run is not None
+        stopped.append(model.run.total)
+        return False
+
+    zoo.make("sac", "Pendulum-v1", seed=3, **SMALL).learn(callback=stop)
+    assert stopped == [length.epochs * length.steps_per_epoch]
+
+
+def test_make_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(TypeError, match="did you mean 'gamma'"):
+        zoo.make("sac", "Pendulum-v1", gama=1)
+    with pytest.raises(ValueError, match="sac"):
+        zoo.make("ppo", "Pendulum-v1")
+    with pytest.raises(FileNotFoundError, match="sac/Pendulum-v1"):
+        zoo.make("sac", "Pendulum-v0")
+
+
+def test_pretrained_agents_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "zoo_configs_folder", lambda: tmp_path)
+    assert zoo.list_agents() == []
+    with pytest.raises(FileNotFoundError, match="none yet"):
+        zoo.agent_path("sac", "Pendulum-v1")
+
+    model = SAC("MlpPolicy", "Pendulum-v1", seed=1, **SMALL)
+    model.save(tmp_path / "agents" / "sac__Pendulum-v1.zip")
+    assert zoo.list_agents() == ["sac/Pendulum-v1"]
+    assert zoo.agent_path("sac", "Pendulum-v1") == tmp_path / "agents" / "sac__Pendulum-v1.zip"
+    loaded = zoo.load_agent("sac", "Pendulum-v1")
+    observation = np.array([1.0, 0.0, 0.5], np.float32)
+    np.testing.assert_array_equal(
+        loaded.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
+    )
+    started = SAC("MlpPolicy", "Pendulum-v1", seed=2, start_policy="zoo:sac/Pendulum-v1", **SMALL)
+    np.testing.assert_array_equal(
+        started.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
+    )
+    with pytest.raises(FileNotFoundError, match="did you mean 'sac/Pendulum-v1'"):
+        zoo.load_agent("sac", "Pendulm-v1")
+
+
+def test_importing_the_zoo_imports_no_backend() -> None:
+    code = "import sys; from slc_agents import zoo; zoo.list_configs(); print([m in sys.modules for m in sys.argv[1:]])"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "torch", "gymnasium"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[False, False]"
