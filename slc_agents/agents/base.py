@@ -47,6 +47,7 @@ from slc_agents.training.collector import Collector
 from slc_agents.training.evaluation import evaluate_policy, run_episodes
 from slc_agents.training.state import Run, TrainingState
 from slc_agents.transition import Array, Episode
+from slc_agents.zoo_files import pretrained_agent_path
 
 __all__ = ["Agent", "AgentLearner"]
 
@@ -669,10 +670,7 @@ class Agent(ABC, Generic[ConfigT]):
             name, tensors = "the given agent", start.get_parameters()
         elif isinstance(start, str):
             if start.startswith("zoo:"):
-                from slc_agents import zoo
-
-                algo, _, env_id = start.removeprefix("zoo:").partition("/")
-                path = zoo.agent_path(algo, env_id)
+                path = pretrained_agent_path(start.removeprefix("zoo:"))
             else:
                 path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
             with read_archive(path) as archive:

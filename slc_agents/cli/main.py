@@ -9,13 +9,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
-__all__ = ["INTERRUPTED", "build_parser", "main"]
+import slc_agents
+from slc_agents.cli.exit_codes import FAILED, INTERRUPTED
 
-FAILED = 1
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+__all__ = ["build_parser", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         parents=[common],
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"slc-agents {_version()}")
+    parser.add_argument("--version", action="version", version=f"slc-agents {slc_agents.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (train, evaluate, plot):
         command.add_command(commands, common)
@@ -121,10 +120,3 @@ def _show_warning(
 def _plain(text: str) -> str:
     """Returns a text in one line, without a terminal's colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
-
-
-def _version() -> str:
-    try:
-        return version("slc-agents")
-    except PackageNotFoundError:  # run from a checkout that isn't installed
-        return "unknown"

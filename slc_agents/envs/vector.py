@@ -165,11 +165,11 @@ def resets_by_mask(env: VectorEnv[Any, Any, Any]) -> bool:
 
 def have_one_in_common(env: VectorEnv[Any, Any, Any], other: VectorEnv[Any, Any, Any]) -> bool:
     """Whether a step or reset of one vector environment is felt in another."""
-    members, others = (
-        {id(one.unwrapped) for one in (vector_env, *getattr(vector_env.unwrapped, "envs", ()))}
-        for vector_env in (env, other)
-    )
-    return bool(members & others)
+    return bool(_members(env) & _members(other))
+
+
+def _members(env: VectorEnv[Any, Any, Any]) -> set[int]:
+    return {id(one.unwrapped) for one in (env, *getattr(env.unwrapped, "envs", ()))}
 
 
 def await_answers(env: VectorEnv[Any, Any, Any]) -> None:
@@ -202,6 +202,7 @@ def make_test_env(env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> VectorE
     Returns:
         A vector environment, or None if there is no way to make one.
     """
+    in_use = _members(vector_env)
     for attempt in (_from_factory, _from_spec, _deep_copy):
         try:
             made = attempt(env, vector_env)
@@ -209,10 +210,8 @@ def make_test_env(env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> VectorE
             continue  # whatever stands in the way of this one, the next may work
         if isinstance(made, VectorEnv):
             return made
-        if made is not None:
-            test_env = _vectorise([lambda made=made: _Borrowed(made)], asynchronous=False)  # type: ignore[misc]
-            if not have_one_in_common(test_env, vector_env):
-                return test_env
+        if made is not None and id(made.unwrapped) not in in_use:
+            return _vectorise([lambda made=made: made], asynchronous=False)  # type: ignore[misc]
     return None
 
 

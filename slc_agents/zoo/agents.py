@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slc_agents.zoo._folder import folder_names, missing, zoo_configs_folder
 from slc_agents.zoo.configs import config_path, load_config_file
+from slc_agents.zoo_files import pretrained_agent_path, pretrained_agents
 
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
@@ -66,7 +66,7 @@ def make(
 
 def list_agents() -> list[str]:
     """Returns the names of the pretrained agents, such as `sac/Pendulum-v1`."""
-    return sorted(_agents())
+    return sorted(pretrained_agents())
 
 
 def agent_path(algo: str, env_id: str) -> Path:
@@ -75,11 +75,7 @@ def agent_path(algo: str, env_id: str) -> Path:
     Raises:
         FileNotFoundError: If there is none; the message says which there are.
     """
-    agents = _agents()
-    name = f"{algo.lower()}/{env_id}"
-    if name not in agents:
-        raise missing("pretrained agent", name, agents)
-    return agents[name]
+    return pretrained_agent_path(f"{algo.lower()}/{env_id}")
 
 
 def load_agent(algo: str, env_id: str, **kwargs: Any) -> Agent[Any]:
@@ -96,7 +92,3 @@ def load_agent(algo: str, env_id: str, **kwargs: Any) -> Agent[Any]:
     from slc_agents.agents.loading import load
 
     return load(agent_path(algo, env_id), **kwargs)
-
-
-def _agents() -> dict[str, Path]:
-    return folder_names(zoo_configs_folder() / "agents", "*.zip")

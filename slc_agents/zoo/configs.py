@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import yaml
 
 from slc_agents.errors import ConfigError, reject_unknown_keywords
-from slc_agents.zoo._folder import folder_names, missing, zoo_configs_folder
+from slc_agents.zoo_files import folder_names, missing, zoo_configs_folder
 
 if TYPE_CHECKING:
     from slc_agents.agents.config import AgentConfig

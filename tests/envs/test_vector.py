@@ -237,6 +237,7 @@ def test_a_factory_that_returns_the_environment_in_use_is_not_believed():
     wrapped_again = lambda: gymnasium.wrappers.OrderEnforcing(env)  # noqa: E731
     _, test_env = made_for_tests(wrapped_again)
     assert test_env.envs[0].unwrapped is not env
+    assert not env.closed
 
 
 def test_test_env_of_a_foreign_vector_env_is_a_copy():

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROBE = """
 import importlib.util, json, sys
 import slc_agents
-from slc_agents.zoo._folder import zoo_configs_folder
+from slc_agents.zoo_files import zoo_configs_folder
 
 folder = zoo_configs_folder()
 print(json.dumps({

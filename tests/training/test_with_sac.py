@@ -114,7 +114,8 @@ def test_two_ctrl_c_leave_a_usable_agent():
     assert model.num_timesteps == 60
     assert not model.run.exact
     assert model.predict(np.zeros(3, np.float32))[0].shape == (1,)
-    model.resume()
+    with pytest.warns(UserWarning, match="in the middle of a step"):
+        model.resume()
     assert model.num_timesteps == 130
     assert len(model.replay_buffer) == 130
 

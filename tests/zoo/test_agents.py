@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slc_agents import SAC, zoo
-from slc_agents.zoo import agents
+from slc_agents import SAC, zoo, zoo_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"policy_kwargs": {"hidden_sizes": [8]}, "batch_size": 8}
@@ -48,7 +47,7 @@ def test_make_refuses_what_it_does_not_know() -> None:
 
 
 def test_pretrained_agents_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "zoo_configs_folder", lambda: tmp_path)
+    monkeypatch.setattr(zoo_files, "zoo_configs_folder", lambda: tmp_path)
     assert zoo.list_agents() == []
     with pytest.raises(FileNotFoundError, match="none yet"):
         zoo.agent_path("sac", "Pendulum-v1")

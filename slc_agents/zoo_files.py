@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["folder_names", "missing", "zoo_configs_folder"]
+__all__ = ["folder_names", "missing", "pretrained_agent_path", "pretrained_agents", "zoo_configs_folder"]
 
 
 def zoo_configs_folder() -> Path:
@@ -17,7 +17,7 @@ def zoo_configs_folder() -> Path:
     Raises:
         FileNotFoundError: If the installation is incomplete.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parent
     candidates = [package / "zoo_configs", package.parent / "zoo_configs"]
     for folder in candidates:
         if folder.is_dir():
@@ -45,3 +45,20 @@ def missing(what: str, name: str, names: Iterable[str]) -> FileNotFoundError:
     hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     there = f"There are: {', '.join(names)}" if names else "There are none yet"
     return FileNotFoundError(f"the zoo has no {what} {name!r}{hint}{'' if hint else '.'} {there}")
+
+
+def pretrained_agents() -> dict[str, Path]:
+    """Returns the archives of the pretrained agents by name, such as `sac/Pendulum-v1`."""
+    return folder_names(zoo_configs_folder() / "agents", "*.zip")
+
+
+def pretrained_agent_path(name: str) -> Path:
+    """Returns the archive of a pretrained agent.
+
+    Raises:
+        FileNotFoundError: If there is none of that name; the message says which there are.
+    """
+    agents = pretrained_agents()
+    if name not in agents:
+        raise missing("pretrained agent", name, agents)
+    return agents[name]
