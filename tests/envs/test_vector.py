@@ -202,9 +202,11 @@ def test_test_env_from_a_list_and_from_the_factories_of_a_vector_env():
 
 def test_test_env_from_a_spec():
     env = gymnasium.make("Pendulum-v1", g=3.0)
+    env.unwrapped.mark = "a copy would have it"
     _, test_env = made_for_tests(env)
     assert test_env.envs[0].unwrapped is not env.unwrapped
     assert test_env.get_attr("g") == (3.0,)
+    assert not hasattr(test_env.envs[0].unwrapped, "mark")
     assert test_env.get_attr("_max_episode_steps") == (200,)
 
 

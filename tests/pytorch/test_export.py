@@ -101,6 +101,21 @@ def test_the_file_computes_what_predict_does(tmp_path: Path, name: str) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["policy.pt"]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_saturated_actions_stay_inside_the_bounds(tmp_path: Path) -> None:
+    ends = np.sort(np.random.default_rng(0).uniform(-3, 3, (2, 300)).astype(np.float32), axis=0)
+    model = make(FLAT, gymnasium.spaces.Box(*ends))
+    for name, sign in (("high", 1.0), ("low", -1.0)):
+        with torch.no_grad():
+            model.policy.actor.mean.bias.fill_(sign * 100.0)
+        model.export(tmp_path / f"{name}.pt")
+        action = reload(tmp_path / f"{name}.pt")(torch.zeros(1, 3)).numpy()[0]
+        # Scaling alone rounds beyond some of them.
+        assert (action >= ends[0]).all()
+        assert (action <= ends[1]).all()
+        np.testing.assert_allclose(action, ends[int(sign > 0)], atol=1e-5)
+
+
 def test_no_warning_leaks(tmp_path: Path) -> None:
     make().export(tmp_path / "policy.pt")  # warnings are errors here
 

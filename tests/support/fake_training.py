@@ -34,7 +34,7 @@ class Config:
 
 @dataclass
 class FakeLearner:
-    """Acts with 0.5 in each dimension, and records."""
+    """Acts with 0.5 + i / 8 in each dimension in environment i, and records."""
 
     log: list[Any]
     t: Any  # returns the number of steps
@@ -46,8 +46,7 @@ class FakeLearner:
     metrics: dict[str, float] = field(default_factory=lambda: {"loss": 1.5})
 
     def act(self, observation: Any, deterministic: bool = False) -> Any:
-        n = len(observation)
-        return np.full((n, 2), self.action, np.float32)
+        return self.action + np.full((1, 2), 0.125, np.float32) * np.arange(len(observation), dtype=np.float32)[:, None]
 
     def observe(self, observation: Any) -> None:
         self.observed.append(observation)

@@ -137,7 +137,7 @@ class ForeignVectorEnv(VectorEnv[Any, Any, Any]):
         for i, (member, action) in enumerate(zip(self.members, actions, strict=True)):
             if self._ended[i] and self.mode is AutoresetMode.NEXT_STEP:
                 # What such a step says beside the observation means nothing.
-                observation, reward, terminated, truncated = member.reset()[0], np.nan, True, True
+                observation, reward, terminated, truncated = member.reset()[0], np.nan, i % 2 == 1, i % 2 == 1
                 self._ended[i] = False
             else:
                 observation, reward, terminated, truncated, _ = member.step(action)

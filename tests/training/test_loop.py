@@ -73,7 +73,7 @@ def test_blocks_still_deferred_at_the_end():
 def test_the_first_actions_are_random_by_their_index(n_envs, start_steps):
     bench = Bench(30, n_envs, Config(start_steps=start_steps)).train()
     actions = np.concatenate([added[1] for added in bench.memory.added])  # index t + i
-    by_policy = (actions == 0.5).all(axis=1)
+    by_policy = (actions == 0.5 + np.arange(len(actions))[:, None] % n_envs / 8).all(axis=1)
     assert by_policy.tolist() == [index >= start_steps for index in range(len(actions))]
     random = actions[~by_policy]
     assert ((random >= -1) & (random < 1)).all()
@@ -94,7 +94,7 @@ def test_random_actions_are_uniform():
 def test_a_later_run_counts_from_the_agents_first_step():
     bench = Bench(30, 2, Config(start_steps=12), start=10).train()
     actions = np.concatenate([added[1] for added in bench.memory.added])
-    assert (actions == 0.5).all(axis=1).tolist() == [False] * 2 + [True] * 28
+    assert (actions == [[0.5], [0.625]] * 15).all(axis=1).tolist() == [False] * 2 + [True] * 28
 
 
 @pytest.mark.parametrize("start_steps", [0, 4])  # 4: the third environment's action alone is the policy's
