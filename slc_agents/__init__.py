@@ -1,8 +1,7 @@
 """Off-policy actor-critic agents for learning control.
 
-from slc_agents import SAC
-
-model = SAC("MlpPolicy", "Pendulum-v1").learn(20_000)
+>>> from slc_agents import SAC
+>>> model = SAC("MlpPolicy", "Pendulum-v1").learn(20_000)
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import os
 import platform
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
@@ -19,10 +19,10 @@ from gymnasium.vector import VectorEnv
 import slc_agents
 from slc_agents.agents.config import AgentConfig
 from slc_agents.buffers import ReplayBuffer
-from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback, make_callback
+from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, RunFolderCallback
-from slc_agents.envs import EnvLike, make_test_env, make_vector_env
-from slc_agents.errors import ArchiveError, NotResumableError, check_whole_number
+from slc_agents.envs import EnvLike, check_episode_limit, have_one_in_common, make_test_env, make_vector_env
+from slc_agents.errors import ArchiveError, ConfigError, NotResumableError, check_whole_number
 from slc_agents.logger import Logger, make_logger
 from slc_agents.persistence import Decoder, encode, read_archive, write_archive
 from slc_agents.schedulers import Schedule
@@ -71,8 +71,8 @@ class AgentLearner(loop.Learner, Protocol):
     def state_dict(self) -> dict[str, Array]:
         """Returns every tensor by its archive name."""
 
-    def load_state_dict(self, state: Mapping[str, Array], *, parts: tuple[str, ...] = ()) -> None:
-        """Puts tensors back; `parts` are beginnings of the names to take."""
+    def load_state_dict(self, state: Mapping[str, Array], *, take: Callable[[str], bool] = ...) -> None:
+        """Puts tensors back; `take` says by its name whether one is taken."""
 
     def export(self, path: Path, format: str) -> None:
         """Writes the deterministic policy to a file."""
@@ -105,6 +105,8 @@ class Agent(ABC, Generic[ConfigT]):
     """
 
     config_class: ClassVar[type[AgentConfig]]
+    # Hyperparameters that are initial values of what is learned: replaced on loading, they start it afresh.
+    initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -161,6 +163,11 @@ class Agent(ABC, Generic[ConfigT]):
             self.env, self._env_source = make_vector_env(env, config.n_envs), env
             self.observation_space = self.env.single_observation_space
             self.action_space = self.env.single_action_space
+            if config.replay_size < self.env.num_envs:
+                raise ConfigError(
+                    f"replay_size={config.replay_size}: each step brings {self.env.num_envs} transitions, one for each "
+                    "parallel environment; it must hold at least these"
+                )
         check_observation_space(self.observation_space)
         check_action_space(self.action_space)
 
@@ -180,6 +187,11 @@ class Agent(ABC, Generic[ConfigT]):
         self._loaded_callbacks: Mapping[str, Any] = {}
         if self._test_env is not None:
             self._check_spaces(self._test_env, "eval_env")
+            check_episode_limit(self._test_env, config.max_ep_len)
+            if self.env is not None and have_one_in_common(self._test_env, self.env):
+                raise ValueError(
+                    "eval_env: it is the environment that is trained on, whose episodes tests would break off"
+                )
         if config.start_policy is not None:
             self._start_from(config.start_policy)
 
@@ -223,10 +235,10 @@ class Agent(ABC, Generic[ConfigT]):
         total = check_whole_number("total_timesteps", total)
         log_interval = check_whole_number("log_interval", log_interval)
         collector = self._require_collector()
-        callbacks = make_callback(callback)
+        callbacks = CallbackList([] if callback is None else [callback])
         state, config = self._state, self.config
         if collector.observation is None or reset_num_timesteps:
-            collector.reset(self._next_env_seed())
+            self._reset_envs(collector)
         if reset_num_timesteps:
             state.reset_counters()
         start = state.num_timesteps
@@ -263,7 +275,7 @@ class Agent(ABC, Generic[ConfigT]):
                 "agent was loaded from an archive that was saved without replay_buffer=True. Call learn(...)"
             )
         collector = self._require_collector()
-        callbacks = make_callback(callback)
+        callbacks = CallbackList([] if callback is None else [callback])
         if collector.observation is None:
             warnings.warn(
                 "the environments' states are not known, so the resumed run starts new episodes; it is not exactly the "
@@ -271,15 +283,16 @@ class Agent(ABC, Generic[ConfigT]):
                 stacklevel=2,
             )
             run.exact = False
-            collector.reset(self._next_env_seed())
+            self._reset_envs(collector)
         elif not run.exact:
             warnings.warn(
                 "the run was interrupted in the middle of a step, so it is not exactly the run that would have been "
                 "without the interruption",
                 stacklevel=2,
             )
-        callbacks.load_state_dict(self._loaded_callbacks)
-        self._loaded_callbacks = {}
+        if self._loaded_callbacks:
+            callbacks.load_state_dict(self._loaded_callbacks)
+            self._loaded_callbacks = {}
         return self._train(callbacks, progress_bar)
 
     def _train(self, callbacks: Callback, progress_bar: bool) -> Self:
@@ -350,9 +363,10 @@ class Agent(ABC, Generic[ConfigT]):
             raise ValueError("the agent has no environment: give one to load(path, env=...) or set_env(env)")
         return self._collector
 
-    def _next_env_seed(self) -> int:
-        # From where the agent's life stands, so that a loaded agent doesn't see its first episodes again.
-        return make_seed(self.seed, "env", self._state.num_timesteps)
+    def _reset_envs(self, collector: Collector) -> None:
+        # Each reset has a seed of its own, so that no agent, loaded ones included, sees its first episodes again.
+        collector.reset(make_seed(self.seed, "env", self._state.env_resets))
+        self._state.env_resets += 1
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -405,6 +419,11 @@ class Agent(ABC, Generic[ConfigT]):
             raise ValueError(
                 "there is no environment to evaluate in: give one, evaluate(env=...), or eval_env=... before"
             )
+        vector_env = make_vector_env(where)
+        if self._collector is not None and have_one_in_common(vector_env, self._collector.env):
+            if self._loop is not None:
+                raise ValueError("evaluate: this is the environment that is being trained on; give another one")
+            self._collector.observation = None  # training goes on in new episodes
         return evaluate_policy(self, where, n_episodes, deterministic, seed=seed, max_ep_len=self.config.max_ep_len)
 
     def is_better(self, score: float, other: float) -> bool:
@@ -559,6 +578,7 @@ class Agent(ABC, Generic[ConfigT]):
                 "num_timesteps": self.num_timesteps,
                 "num_episodes": self.num_episodes,
                 "n_updates": self.n_updates,
+                "env_resets": self._state.env_resets,
             },
             "versions": self._versions(),
         }
@@ -645,7 +665,8 @@ class Agent(ABC, Generic[ConfigT]):
             if env is not None:
                 model.set_env(env)
             try:
-                model._learner.load_state_dict(archive.tensors())
+                fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
+                model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
                 if training is not None:
                     model._load_training(training, archive.arrays())
             except ArchiveError:
@@ -678,7 +699,7 @@ class Agent(ABC, Generic[ConfigT]):
         else:
             raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
         try:
-            self._learner.load_state_dict(tensors, parts=NETWORKS)
+            self._learner.load_state_dict(tensors, take=lambda tensor: tensor.startswith(NETWORKS))
         except ValueError as error:
             raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
 

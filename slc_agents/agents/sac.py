@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from slc_agents.agents.base import Agent, AgentLearner
@@ -33,6 +34,9 @@ class SAC(Agent[SACConfig]):
     """
 
     config_class: ClassVar[type[AgentConfig]] = SACConfig
+    initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+        ("alpha", "adaptive_temperature"), ("alpha/", "optimizer/alpha/")
+    )
 
     if TYPE_CHECKING:
         # Written out for editors and type checkers; a test keeps it equal to SACConfig, from which it acts.

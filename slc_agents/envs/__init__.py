@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slc_agents.envs.episode_limit import episode_limit
-from slc_agents.envs.vector import EnvLike, make_test_env, make_vector_env
+from slc_agents.envs.episode_limit import check_episode_limit, episode_limit
+from slc_agents.envs.vector import EnvLike, have_one_in_common, make_test_env, make_vector_env
 
-__all__ = ["EnvLike", "episode_limit", "make_test_env", "make_vector_env"]
+__all__ = ["EnvLike", "check_episode_limit", "episode_limit", "have_one_in_common", "make_test_env", "make_vector_env"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -238,18 +238,18 @@ class TorchLearner(ABC):
         """Returns copies of every tensor by its archive name: networks, multipliers, optimisers."""
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._archive_tensors()}
 
-    def load_state_dict(self, state: Mapping[str, Array], *, parts: tuple[str, ...] = ()) -> None:
+    def load_state_dict(self, state: Mapping[str, Array], *, take: Callable[[str], bool] = lambda name: True) -> None:
         """Puts tensors back in their places. All are checked before the first is written.
 
         Args:
             state: Tensors by their archive names.
-            parts: Beginnings of the names to take; none: everything, which must then be there without exception.
+            take: Says by its name whether a tensor is taken; by default all are, and must be there without exception.
 
         Raises:
             ValueError: If one is missing, unknown or has another shape or kind of type; it names the first one.
         """
-        wanted = {name: tensor for name, tensor in self._archive_tensors() if not parts or name.startswith(parts)}
-        given = {name: array for name, array in state.items() if not parts or name.startswith(parts)}
+        wanted = {name: tensor for name, tensor in self._archive_tensors() if take(name)}
+        given = {name: array for name, array in state.items() if take(name)}
         for name, tensor in wanted.items():
             if name not in given:
                 raise ValueError(f"tensor {name!r} is missing; the agent has it with shape {list(tensor.shape)}")

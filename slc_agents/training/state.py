@@ -76,6 +76,7 @@ class TrainingState:
         run: The run that `learn` planned last; None before the first.
         recent_episodes: The last episodes to have finished.
         last_episode: The one that `on_episode_end` is about.
+        env_resets: How often the environments were all reset; never starts anew, for each reset has a seed of its own.
     """
 
     num_timesteps: int = 0
@@ -84,6 +85,7 @@ class TrainingState:
     run: Run | None = None
     recent_episodes: deque[Episode] = field(default_factory=lambda: deque(maxlen=EPISODE_WINDOW))
     last_episode: Episode | None = None
+    env_resets: int = 0
 
     def reset_counters(self) -> None:
         """Starts counting anew."""

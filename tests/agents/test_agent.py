@@ -484,3 +484,75 @@ def test_evaluate_needs_an_environment(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="evaluate"):
         loaded.evaluate(2)
     assert loaded.evaluate(3, PointEnv, seed=1) == model.evaluate(3, seed=1)
+
+
+def test_every_learn_sees_other_episodes() -> None:
+    starts: list[float] = []
+
+    class Recording(PointEnv):
+        def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+            result = super().reset(**kwargs)
+            if kwargs.get("seed") is not None:
+                starts.append(self.x)
+            return result
+
+    model = SAC("MlpPolicy", [Recording], **{**SMALL, "num_test_episodes": 0})
+    for _ in range(3):
+        model.learn(20)
+    assert len(starts) == len(set(starts)) == 3
+
+
+def test_a_loaded_agent_sees_other_episodes(tmp_path: Any) -> None:
+    SAC("MlpPolicy", PointEnv, **SMALL).learn(20).save(tmp_path / "a.zip")
+    env = PointEnv()
+    SAC.load(tmp_path / "a.zip", env).learn(1)
+    fresh = PointEnv()
+    SAC("MlpPolicy", fresh, **SMALL).learn(1)
+    assert env.np_random_seed != fresh.np_random_seed
+
+
+def test_evaluating_in_the_training_env_breaks_off_its_episodes_and_no_more() -> None:
+    env = PointEnv()
+    model = SAC("MlpPolicy", env, **SMALL).learn(20)
+    model.evaluate(2, env)
+    model.learn(20, reset_num_timesteps=False)
+    lengths = [episode.length for episode in model._state.recent_episodes]
+    assert lengths == [15, 15]  # 20 steps: one; 20 more after a reset: one
+    with pytest.raises(ValueError, match="being trained on"):
+        model.learn(20, lambda m: m.evaluate(1, env))
+    with pytest.raises(ValueError, match="eval_env"):
+        SAC("MlpPolicy", env, eval_env=env, **SMALL)
+
+
+def test_a_callback_keeps_its_state_through_a_stop_and_is_not_given_an_empty_one() -> None:
+    class Count(Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n = 0
+
+        def on_step(self) -> bool:
+            self.n += 1
+            return self.n != 10
+
+        def load_state_dict(self, state: Any) -> None:
+            self.n = state["n"]
+
+    count = Count()
+    model = SAC("MlpPolicy", PointEnv, **SMALL).learn(30, count)
+    model.resume([count])
+    assert count.n == 30
+
+
+def test_a_replaced_temperature_starts_afresh(tmp_path: Any) -> None:
+    SAC("MlpPolicy", PointEnv, **SMALL, alpha=0.1).learn(40).save(tmp_path / "a.zip")
+    fresh = weights(SAC.load(tmp_path / "a.zip", alpha=0.5))
+    assert fresh["alpha/log_value"] == np.float32(np.log(0.5))
+    assert fresh["optimizer/alpha/step"] == 0
+    fixed = weights(SAC.load(tmp_path / "a.zip", adaptive_temperature=False))
+    assert fixed["alpha/fixed_value"] == np.float32(0.1)
+    assert fixed["optimizer/actor/step"] > 0
+
+
+def test_the_buffer_must_hold_a_step() -> None:
+    with pytest.raises(ValueError, match=r"replay_size=2.*3 transitions"):
+        SAC("MlpPolicy", PointEnv, **{**SMALL, "replay_size": 2}, n_envs=3)
