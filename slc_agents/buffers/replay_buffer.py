@@ -21,14 +21,13 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slc_agents.errors import ArchiveError, UnsupportedSpaceError
+from slc_agents.errors import ArchiveError, UnsupportedSpaceError, check_whole_number
 from slc_agents.transition import Array, Batch, Observation
 
 __all__ = ["ReplayBuffer"]
@@ -70,8 +69,8 @@ class ReplayBuffer:
         gamma: float = 0.99,
         seed: int | np.random.Generator | None = None,
     ) -> None:
-        self.n_envs = _positive_int("n_envs", n_envs)
-        self.capacity = _positive_int("capacity", capacity)
+        self.n_envs = check_whole_number("n_envs", n_envs)
+        self.capacity = check_whole_number("capacity", capacity)
         if not self.n_envs <= self.capacity <= _MAX_CAPACITY:
             raise ValueError(
                 f"capacity={capacity} doesn't fit n_envs={n_envs}: it must be from n_envs to {_MAX_CAPACITY}, because "
@@ -236,7 +235,7 @@ class ReplayBuffer:
         Raises:
             ValueError: If a number isn't a positive integer or the buffer can't be sampled yet.
         """
-        shape = _positive_int("n", n), _positive_int("batch_size", batch_size)
+        shape = check_whole_number("n", n), check_whole_number("batch_size", batch_size)
         if not self.is_ready:
             raise ValueError("the replay buffer is empty, sampling needs at least 1 transition: add some first")
         return self.generator.integers(0, self._size, size=shape, dtype=np.int64)
@@ -518,12 +517,6 @@ def _memory_error(capacity: int, wanted: int) -> MemoryError:
         f"a replay buffer of {capacity:,} transitions needs {wanted:,} bytes ({wanted / 2**30:.1f} GiB) "
         "for these spaces, which this machine can't give: lower replay_size"
     )
-
-
-def _positive_int(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}={value!r} is not allowed: give a positive integer")
-    return int(value)
 
 
 def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:

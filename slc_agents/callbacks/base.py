@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from slc_agents.errors import check_whole_number
 from slc_agents.logger import Logger
 from slc_agents.transition import Episode
 
@@ -169,9 +170,7 @@ class Periodic(Callback):
     """
 
     def __init__(self, every: int) -> None:
-        if isinstance(every, bool) or int(every) != every or every < 1:
-            raise ValueError(f"{type(self).__name__}: {every!r} steps; a whole number of at least 1 is needed")
-        self.every = int(every)
+        self.every = check_whole_number(f"{type(self).__name__}'s number of steps", every)
         self._periods = 0
 
     def on_training_start(self) -> None:

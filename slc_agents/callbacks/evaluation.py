@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Periodic, make_callback
 from slc_agents.envs import EnvLike, make_vector_env
 from slc_agents.envs.vector import have_one_in_common
+from slc_agents.errors import check_whole_number
 from slc_agents.seeding import make_seed
 from slc_agents.training.evaluation import run_episodes
 
@@ -66,14 +67,12 @@ class EvalCallback(Periodic):
         deterministic: bool = True,
     ) -> None:
         super().__init__(eval_freq)
-        if n_eval_episodes < 1:
-            raise ValueError(f"n_eval_episodes={n_eval_episodes}: at least 1 episode is needed")
         self.eval_env: VectorEnv[Any, Any, Any] = make_vector_env(eval_env)
         self.callback_on_new_best = make_callback(callback_on_new_best)
         self.callback_after_eval = make_callback(callback_after_eval)
         self._inner = (self.callback_on_new_best, self.callback_after_eval)
         _set_parent(self._inner, self)
-        self.n_eval_episodes = n_eval_episodes
+        self.n_eval_episodes = check_whole_number("n_eval_episodes", n_eval_episodes)
         self.log_path = None if log_path is None else Path(log_path)
         self.best_model_save_path = None if best_model_save_path is None else Path(best_model_save_path)
         self.deterministic = deterministic

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from slc_agents.callbacks.base import Callback, Periodic
+from slc_agents.errors import check_whole_number
 
 __all__ = ["AGENT_FILE", "CONFIG_FILE", "EXPORT_FILE", "CheckpointCallback", "ExportCallback", "RunFolderCallback"]
 
@@ -42,12 +43,10 @@ class CheckpointCallback(Periodic):
         keep: int | None = None,
     ) -> None:
         super().__init__(save_freq)
-        if keep is not None and keep < 1:
-            raise ValueError(f"keep={keep}: at least 1 checkpoint, or None to keep all")
         self.save_path = Path(save_path)
         self.name_prefix = name_prefix
         self.save_replay_buffer = save_replay_buffer
-        self.keep = keep
+        self.keep = None if keep is None else check_whole_number("keep", keep)
         self._written: list[Path] = []
 
     def on_step(self) -> bool | None:

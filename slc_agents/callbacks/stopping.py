@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slc_agents.callbacks.base import Callback
+from slc_agents.errors import check_whole_number
 
 __all__ = ["StopTrainingOnMaxEpisodes"]
 
@@ -15,9 +16,7 @@ class StopTrainingOnMaxEpisodes(Callback):
     """
 
     def __init__(self, max_episodes: int) -> None:
-        if max_episodes < 1:
-            raise ValueError(f"max_episodes={max_episodes}: at least 1 is needed")
-        self.max_episodes = max_episodes
+        self.max_episodes = check_whole_number("max_episodes", max_episodes)
 
     def on_step(self) -> bool:
         """Ends training when there were enough."""

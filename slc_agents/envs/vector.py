@@ -13,6 +13,8 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
+from slc_agents.errors import check_whole_number
+
 __all__ = [
     "EnvFactory",
     "EnvLike",
@@ -81,8 +83,7 @@ def make_vector_env(
         ValueError: If `n_envs` doesn't fit `env`.
         TypeError: If `env` is none of the above.
     """
-    if n_envs < 1:
-        raise ValueError(f"n_envs={n_envs}: at least 1 environment is needed")
+    n_envs = check_whole_number("n_envs", n_envs)
     if kwargs and not isinstance(env, str):
         raise TypeError(f"keyword arguments {sorted(kwargs)} are for gymnasium.make, which takes an id, not {env!r}")
     if isinstance(env, VectorEnv):

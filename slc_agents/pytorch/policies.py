@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from slc_agents.errors import reject_unknown_keywords
+from slc_agents.errors import check_whole_number, reject_unknown_keywords
 from slc_agents.pytorch.critics import CriticEnsemble
 from slc_agents.pytorch.networks import Dense, find_activation, make_mlp
 from slc_agents.pytorch.normalizer import IdentityNormalizer, ObservationNormalizer
@@ -125,8 +125,6 @@ class MlpPolicy(nn.Module):
         super().__init__()
         check_observation_space(observation_space)
         check_action_space(action_space)
-        if isinstance(n_critics, bool) or not isinstance(n_critics, (int, np.integer)) or n_critics < 1:
-            raise ValueError(f"policy_kwargs: n_critics={n_critics!r}; a whole number of at least 1 is needed")
         if not isinstance(normalize_observations, (bool, np.bool_)):
             raise ValueError(
                 f"policy_kwargs: normalize_observations={normalize_observations!r}; True or False is needed"
@@ -134,7 +132,7 @@ class MlpPolicy(nn.Module):
         self.observation_space, self.action_space = observation_space, action_space
         self.n_features = observation_size(observation_space)
         self.n_actions = math.prod(action_space.shape or ())
-        self.n_critics = int(n_critics)
+        self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
         self.hidden_sizes = {
             net: _check_sizes(sizes)
             for net, sizes in _per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes").items()

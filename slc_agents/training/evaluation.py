@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from slc_agents.envs import EnvLike, episode_limit, make_vector_env
+from slc_agents.errors import check_whole_number
 from slc_agents.training.collector import Collector
 from slc_agents.transition import Episode
 
@@ -94,8 +95,7 @@ def run_episodes(
     max_ep_len: int | None = None,
 ) -> list[Episode]:
     """Runs episodes of a policy in a vector environment; see `evaluate_policy`."""
-    if n_episodes < 1:
-        raise ValueError(f"n_eval_episodes={n_episodes}: at least 1 episode is needed")
+    n_episodes = check_whole_number("n_eval_episodes", n_episodes)
     collector = Collector(env, max_ep_len)
     quotas = [(n_episodes + i) // env.num_envs for i in range(env.num_envs)]
     episodes: list[Episode] = []

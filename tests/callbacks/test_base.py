@@ -168,5 +168,5 @@ def test_every_n_timesteps_passes_answers_and_ends_on():
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True])
 def test_frequencies_are_whole_numbers(every):
-    with pytest.raises(ValueError, match=r"EveryNTimesteps: .* a whole number of at least 1"):
+    with pytest.raises(ValueError, match=rf"EveryNTimesteps.*={every}: a whole number of at least 1"):
         EveryNTimesteps(every, print)

@@ -90,7 +90,7 @@ def test_one_written_again_is_the_newest(tmp_path):
 
 
 def test_keep_is_at_least_one(tmp_path):
-    with pytest.raises(ValueError, match="keep=0: at least 1"):
+    with pytest.raises(ValueError, match="keep=0: a whole number of at least 1"):
         CheckpointCallback(10, tmp_path, keep=0)
 
 

@@ -58,7 +58,7 @@ def test_a_vector_env_is_returned_as_it_is():
 @pytest.mark.parametrize(
     ("env", "n_envs", "message"),
     [
-        ("Pendulum-v1", 0, "n_envs=0: at least 1"),
+        ("Pendulum-v1", 0, "n_envs=0: a whole number of at least 1"),
         (ScriptedEnv(), 2, r"n_envs=2, asynchronous=False: an environment can't be copied. Give its id or a factory"),
         ([ScriptedEnv, ScriptedEnv], 3, "n_envs=3: the list has 2 factories"),
         (SyncVectorEnv([ScriptedEnv, ScriptedEnv]), 3, "n_envs=3: the vector environment has 2"),

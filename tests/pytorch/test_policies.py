@@ -168,7 +168,7 @@ def test_unknown_keywords(kwargs: dict[str, Any], words: list[str]) -> None:
         ({"activation": "Sqrt"}, ["activation='Sqrt'", "ReLU"]),
         ({"output_activation": {"critic": 3}}, ["output_activation=3"]),
         ({"n_critics": 0}, ["n_critics=0", "at least 1"]),
-        ({"n_critics": 2.0}, ["n_critics=2.0"]),
+        ({"n_critics": 2.5}, ["n_critics=2.5"]),
         ({"n_critics": True}, ["n_critics=True"]),
         ({"normalize_observations": 1}, ["normalize_observations=1", "True or False"]),
         ({"normalize_observations": "yes"}, ["normalize_observations='yes'"]),

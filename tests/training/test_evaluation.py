@@ -115,7 +115,7 @@ def test_max_ep_len():
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_at_least_one_episode(n):
-    with pytest.raises(ValueError, match=rf"n_eval_episodes={n}: at least 1"):
+    with pytest.raises(ValueError, match=rf"n_eval_episodes={n}: a whole number of at least 1"):
         evaluate_policy(Model(), ScriptedEnv(0, [2]), n)
 
 
