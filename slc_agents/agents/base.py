@@ -53,8 +53,6 @@ __all__ = ["Agent", "AgentLearner"]
 
 ConfigT = TypeVar("ConfigT", bound=AgentConfig)
 
-NETWORKS = ("actor/", "critic/", "critic_target/", "normalizer/")
-
 
 class AgentLearner(loop.Learner, Protocol):
     """What an agent needs of a backend: the loop's `Learner`, state, and export."""
@@ -107,6 +105,12 @@ class Agent(ABC, Generic[ConfigT]):
     config_class: ClassVar[type[AgentConfig]]
     # Hyperparameters that are initial values of what is learned: replaced on loading, they start it afresh.
     initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Beginnings of the names of the tensors that `start_policy_parts` means.
+    tensors_of_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "networks": ("actor/", "critic/", "critic_target/", "normalizer/"),
+        "temperature": ("alpha/",),
+        "optimizers": ("optimizer/",),
+    }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -193,7 +197,7 @@ class Agent(ABC, Generic[ConfigT]):
                     "eval_env: it is the environment that is trained on, whose episodes tests would break off"
                 )
         if config.start_policy is not None:
-            self._start_from(config.start_policy)
+            self._start_from(config.start_policy, config.start_policy_parts)
 
     @abstractmethod
     def _make_learner(self) -> AgentLearner:
@@ -569,7 +573,7 @@ class Agent(ABC, Generic[ConfigT]):
             "config": {
                 name: encode(value, name, code)
                 for name, value in self.config.to_dict().items()
-                if name != "start_policy"  # what was learned stands in the archive itself
+                if not name.startswith("start_policy")  # what was learned stands in the archive itself
             },
             "env_id": env_id,
             "observation_space": space_to_dict(self.observation_space),
@@ -678,17 +682,20 @@ class Agent(ABC, Generic[ConfigT]):
     def _load_training(self, training: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self._state = TrainingState.from_state_dict(training["state"])
         memory = self._make_memory(training["n_envs"] if self.env is None else self.env.num_envs)
-        memory.load_state_dict({name.removeprefix("buffer/"): array for name, array in arrays.items()})
+        memory.load_state_dict(_buffer_arrays(arrays))
         self._memory = memory
         for name, state in training["streams"].items():
             set_generator_state(self._generators[name], state)
         self._loaded_callbacks = training["callbacks"]
         self.logger.load_state_dict(training["logger"])
 
-    def _start_from(self, start: Any) -> None:
-        """Takes networks, targets and normaliser from a saved agent, a run folder or a live agent."""
+    def _start_from(self, start: Any, parts: tuple[str, ...]) -> None:
+        """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo or a live agent."""
+        wants_buffer = "buffer" in parts
+        buffer: Mapping[str, Array] | None = None
         if isinstance(start, Agent):
             name, tensors = "the given agent", start.get_parameters()
+            buffer = start.replay_buffer.state_dict() if wants_buffer else None
         elif isinstance(start, str):
             if start.startswith("zoo:"):
                 path = pretrained_agent_path(start.removeprefix("zoo:"))
@@ -696,10 +703,16 @@ class Agent(ABC, Generic[ConfigT]):
                 path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
             with read_archive(path) as archive:
                 name, tensors = str(path), archive.tensors()
+                buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
         else:
             raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
+        if wants_buffer and not buffer:
+            raise ValueError(f"start_policy: {name} was saved without its buffer; save it with replay_buffer=True")
+        prefixes = tuple(prefix for part in parts for prefix in self.tensors_of_parts.get(part, ()))
         try:
-            self._learner.load_state_dict(tensors, take=lambda tensor: tensor.startswith(NETWORKS))
+            self._learner.load_state_dict(tensors, take=lambda tensor: tensor.startswith(prefixes))
+            if buffer is not None:
+                self.replay_buffer.load_state_dict(buffer)
         except ValueError as error:
             raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
 
@@ -729,6 +742,12 @@ class Agent(ABC, Generic[ConfigT]):
         if not target.suffix:
             target = target.with_name(target.name + formats[format])
         self._learner.export(target, format)
+
+
+def _buffer_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns those of an archive's arrays that are the buffer's, by the names that it has for them."""
+    prefix = "buffer/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _first_env(env: VectorEnv[Any, Any, Any]) -> Any:

@@ -117,6 +117,8 @@ UnitInterval = Annotated[Float, Field(ge=0, le=1)]
 Rate = Annotated[float | Schedule, pydantic.PlainValidator(_rate)]
 FinalRate = Annotated[Float, Field(ge=0)] | None
 
+StartPolicyPart = Literal["networks", "temperature", "optimizers", "buffer"]
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -276,6 +278,10 @@ class AgentConfig:
     start_policy: Annotated[Any, BeforeValidator(_path)] = None
     """Where training starts from: the path of a saved agent or run folder, a zoo name or a live model."""
 
+    start_policy_parts: Annotated[tuple[StartPolicyPart, ...], Field(min_length=1)] = ("networks",)
+    """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`,
+    `optimizers`, `buffer`. What isn't taken starts fresh."""
+
     export: Bool = False
     """Whether a TorchScript file of the deterministic policy is written into the output folder when training ends."""
 
@@ -292,6 +298,10 @@ class AgentConfig:
             raise ConfigError(
                 "export=True: there is no folder to write to. Set logger_kwargs={'output_dir': ...}, or call "
                 "export(path)"
+            )
+        if self.start_policy is None and self.start_policy_parts != ("networks",):
+            raise ConfigError(
+                f"start_policy_parts={self.start_policy_parts!r}: there is no start_policy to take them from. Give one"
             )
         for rate in self.rates:
             self._check_rate(rate)

@@ -10,6 +10,7 @@ from slc_agents.agents.config import AgentConfig, SACConfig
 from slc_agents.seeding import make_seed
 
 if TYPE_CHECKING:
+    from slc_agents.agents.config import StartPolicyPart
     from slc_agents.envs import EnvLike
     from slc_agents.schedulers import DecayType, Schedule
 
@@ -82,6 +83,7 @@ class SAC(Agent[SACConfig]):
             logger_kwargs: dict[str, Any] = ...,  # {}
             save_freq: int = 1,
             start_policy: Any = None,
+            start_policy_parts: tuple[StartPolicyPart, ...] = ("networks",),
             export: bool = False,
         ) -> None: ...
 

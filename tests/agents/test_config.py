@@ -44,6 +44,8 @@ BOOLS = ["adaptive_temperature", "export"]
 DECAY_TYPES = ["lr_decay_type", "lr_a_decay_type", "lr_c_decay_type", "lr_alpha_decay_type"]
 
 BAD: list[tuple[str, Any, str]] = [
+    ("start_policy_parts", ["weights"], "'networks', 'temperature', 'optimizers' or 'buffer'"),
+    ("start_policy_parts", [], "at least 1 item"),
     *[(name, value, "greater than or equal to 1") for name in COUNTS for value in (0, -1)],
     *[(name, -1, "greater than or equal to 0") for name in COUNTS_FROM_0],
     *[(name, 1.5, "integer") for name in COUNTS + COUNTS_FROM_0],
@@ -303,6 +305,7 @@ FULL: dict[str, Any] = {
     "lr_alpha": 3e-4,
     "seed": 2**40,
     "start_policy": Path("somewhere"),
+    "start_policy_parts": ("networks", "buffer"),
     "logger_kwargs": {"output_dir": Path("out"), "sinks": ("csv",)},
     "export": True,
 }

@@ -160,8 +160,8 @@ def test_names_and_defaults_are_the_seed_s() -> None:
         assert getattr(config, name) == default, name
         assert type(getattr(config, name)) is type(default), name
     ours = {field.name for field in fields(SACConfig)} - set(SEED_SIGNATURE)
-    assert ours == {"n_envs", "policy_kwargs"}
-    assert (config.n_envs, config.policy_kwargs) == (1, None)
+    assert ours == {"n_envs", "policy_kwargs", "start_policy_parts"}
+    assert (config.n_envs, config.policy_kwargs, config.start_policy_parts) == (1, None, ("networks",))
     assert (parameters["policy"].default, parameters["eval_env"].default, parameters["verbose"].default) == (
         "MlpPolicy",
         None,
@@ -544,6 +544,34 @@ def test_start_policy(tmp_path: Path, kind: str) -> None:
         "critic_target",
         "normalizer",
     }
+
+
+@covers("start_policy_parts")
+def test_start_policy_parts(tmp_path: Path) -> None:
+    teacher = make(seed=3).learn(20)
+    teacher.save(tmp_path / "with", replay_buffer=True)
+    teacher.save(tmp_path / "without")
+    theirs = teacher.get_parameters()
+    fresh = make().get_parameters()
+    for start in (teacher, tmp_path / "with"):
+        for part, tensors in (("temperature", "alpha"), ("optimizers", "optimizer")):
+            ours = make(start_policy=start, start_policy_parts=[part]).get_parameters()
+            for name in ours:
+                np.testing.assert_array_equal(ours[name], (theirs if name.startswith(tensors) else fresh)[name], name)
+        model = make(start_policy=start, start_policy_parts=("networks", "temperature", "optimizers", "buffer"))
+        assert differing(model.get_parameters(), theirs) == set()
+        assert len(model.replay_buffer) == 20
+        for ours_too, theirs_too in zip(
+            model.replay_buffer.gather(range(20)), teacher.replay_buffer.gather(range(20)), strict=True
+        ):
+            np.testing.assert_array_equal(ours_too, theirs_too)
+    with pytest.raises(ValueError, match="replay_buffer=True"):
+        make(start_policy=tmp_path / "without", start_policy_parts=["buffer"])
+    with pytest.raises(ValueError, match="no start_policy"):
+        make(start_policy_parts=["buffer"])
+    # The agent that came of it needs none of that any more.
+    model.save(tmp_path / "warm")
+    assert SAC.load(tmp_path / "warm").config.start_policy is None
 
 
 @covers("export")

@@ -54,6 +54,7 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     ),
     "save_freq": (["2"], 2),
     "start_policy": (["zoo:sac/Pendulum-v1"], "zoo:sac/Pendulum-v1"),
+    "start_policy_parts": (["[networks, buffer]"], ("networks", "buffer")),
     "export": ([], True),
 }
 
@@ -72,8 +73,8 @@ def test_an_option_reaches_its_field(name: str) -> None:
     flag = f"--{'' if expected is not False else 'no-'}{name.replace('_', '-')}"
     received = given(flag, *typed)
     assert list(received) == [name]
-    extra = {"logger_kwargs": {"output_dir": "x"}} if name == "export" else {}
-    config = SACConfig(**received, **extra)
+    needed = {"export": {"logger_kwargs": {"output_dir": "x"}}, "start_policy_parts": {"start_policy": "x"}}
+    config = SACConfig(**received, **needed.get(name, {}))
     assert getattr(config, name) == expected
     assert type(getattr(config, name)) is type(expected)
     assert getattr(SACConfig(), name) != expected
