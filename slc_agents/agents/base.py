@@ -121,8 +121,8 @@ class Agent(ABC, Generic[ConfigT]):
                 for parameter in inspect.signature(Agent.__init__).parameters.values()
                 if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
             ]
-            fields = inspect.signature(cls.config_class).parameters.values()
-            cls.__signature__ = inspect.Signature([*own, *fields])  # type: ignore[attr-defined]
+            cls.__signature__ = inspect.Signature([*own, *cls.config_class.keywords()])  # type: ignore[attr-defined]
+            cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{cls.config_class.describe()}"
         elif "__init__" in cls.__dict__:
             own_init = inspect.signature(cls.__init__)  # a user's subclass, whose parent's signature would stand here
             without_self = list(own_init.parameters.values())[1:]
@@ -131,7 +131,7 @@ class Agent(ABC, Generic[ConfigT]):
     def __init__(
         self,
         policy: str | type = "MlpPolicy",
-        env: EnvLike | _Spaces | None = None,
+        env: EnvLike | None = None,
         config: ConfigT | None = None,
         *,
         eval_env: EnvLike | None = None,
@@ -161,8 +161,9 @@ class Agent(ABC, Generic[ConfigT]):
             raise TypeError(
                 f"{type(self).__name__} needs an env: an id such as 'Pendulum-v1', an environment or a factory"
             )
-        if isinstance(env, _Spaces):
-            self.observation_space, self.action_space = env.observation_space, env.action_space
+        known: object = env
+        if isinstance(known, _Spaces):  # from load(), which knows them without an environment
+            self.observation_space, self.action_space = known.observation_space, known.action_space
         else:
             self.env, self._env_source = make_vector_env(env, config.n_envs), env
             self.observation_space = self.env.single_observation_space
@@ -664,7 +665,7 @@ class Agent(ABC, Generic[ConfigT]):
                 # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
                 saved |= {"logger_kwargs": {}, "export": False}
             config = cls.config_class(**saved).replace(**overrides)
-            model = cls(policy, _Spaces(observation_space, action_space), cast("ConfigT", config))
+            model = cls(policy, cast("EnvLike", _Spaces(observation_space, action_space)), cast("ConfigT", config))
             model._state = state
             if env is not None:
                 model.set_env(env)

@@ -10,8 +10,11 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import inspect
 import math
 import os
+import textwrap
+import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
 
@@ -348,6 +351,35 @@ class AgentConfig:
             for key in {"activation", "output_activation"} & set(plain["policy_kwargs"]):
                 plain["policy_kwargs"][key] = _name_activations(plain["policy_kwargs"][key])
         return plain
+
+    @classmethod
+    def keywords(cls) -> list[inspect.Parameter]:
+        """Returns the fields as keyword-only parameters of a signature, with plain types and the values of defaults."""
+        types = typing.get_type_hints(cls)  # without what validates them
+        return [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
+                annotation=types[field.name],
+            )
+            for field in dataclasses.fields(cls)
+        ]
+
+    @classmethod
+    def describe(cls) -> str:
+        """Returns a docstring's section that describes each field, with its default."""
+        descriptions = cls.descriptions()
+        lines = [
+            textwrap.fill(
+                f"{keyword.name}: {descriptions[keyword.name]} Default: {keyword.default!r}.",
+                width=116,
+                initial_indent="    ",
+                subsequent_indent="        ",
+            )
+            for keyword in cls.keywords()
+        ]
+        return "\n".join(["Hyperparameters:", *lines])
 
     @classmethod
     def descriptions(cls) -> dict[str, str]:

@@ -26,7 +26,7 @@ class SAC(Agent[SACConfig]):
         config: Hyperparameters; keywords replace single ones.
         eval_env: Environment of the test episodes; None: made like `env`.
         verbose: 1 prints each row of the log.
-        **hyperparameters: See `SACConfig`, where each is described.
+        **hyperparameters: See below, where each stands as `SACConfig` has it.
 
     Raises:
         TypeError: If a keyword is unknown; the message names the nearest valid one.
