@@ -49,12 +49,12 @@ clean: ## remove the environment, build outputs and caches
 # Written last, so that a set-up that was interrupted is begun again, from an empty folder where it was the first one.
 $(READY): setup.cfg pyproject.toml
 	test -e $@ || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	touch $@
 
 .venv-peers/.ready:
 	$(PYTHON) -m venv --clear .venv-peers
-	.venv-peers/bin/python -m pip install --disable-pip-version-check "$(TORCH)"
+	.venv-peers/bin/python -m pip install --disable-pip-version-check $(TORCH)
 	.venv-peers/bin/python -m pip install --disable-pip-version-check "stable-baselines3==2.9.*" "gymnasium[mujoco]"
 	touch $@

@@ -82,9 +82,13 @@ def check_action_space(space: gymnasium.Space[Any]) -> None:
 
 
 def observation_boxes(space: gymnasium.Space[Any]) -> dict[str, spaces.Box]:
-    """Returns the boxes of a supported observation space by key; a plain Box has the key ''."""
+    """Returns the boxes of a supported observation space by key, in sorted order; a plain Box has the key ''.
+
+    Equal Dict spaces may have their keys in different orders, depending on how they were made. The networks' inputs
+    must not.
+    """
     if isinstance(space, spaces.Dict):
-        return {key: box for key, box in space.spaces.items() if isinstance(box, spaces.Box)}
+        return {key: box for key, box in sorted(space.spaces.items()) if isinstance(box, spaces.Box)}
     assert isinstance(space, spaces.Box)  # noqa: S101 - checked by check_observation_space where it entered
     return {"": space}
 

@@ -17,12 +17,18 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 import slc_agents
-from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback
-from slc_agents.callbacks.saving import AGENT_FILE, RunFolderCallback
+from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE, RunFolderCallback
 from slc_agents.envs import EnvLike, check_episode_limit, have_one_in_common, make_test_env, make_vector_env
-from slc_agents.errors import ArchiveError, ConfigError, NotResumableError, check_whole_number
+from slc_agents.errors import (
+    ArchiveError,
+    ConfigError,
+    NotResumableError,
+    check_whole_number,
+    reject_unknown_keywords,
+)
 from slc_agents.logger import Logger, make_logger
 from slc_agents.persistence import Decoder, encode, read_archive, write_archive
 from slc_agents.schedulers import Schedule
@@ -138,6 +144,9 @@ class Agent(ABC, Generic[ConfigT]):
         verbose: int = 0,
         **hyperparameters: Any,
     ) -> None:
+        reject_unknown_keywords(
+            hyperparameters, inspect.signature(type(self)).parameters, type(self).__name__, FOREIGN_NAMES
+        )
         if config is None:
             config = cast("ConfigT", self.config_class(**hyperparameters))
         elif isinstance(config, self.config_class):
@@ -151,28 +160,21 @@ class Agent(ABC, Generic[ConfigT]):
             config = config.replace(seed=draw_seed())
         self.config: ConfigT = config
         self.policy_class = policy
-        self.verbose = verbose
 
-        self.env: VectorEnv[Any, Any, Any] | None = None
-        self._env_source: EnvLike | None = None
-        self.observation_space: gymnasium.Space[Any]
-        self.action_space: gymnasium.Space[Any]
         if env is None:
             raise TypeError(
-                f"{type(self).__name__} needs an env: an id such as 'Pendulum-v1', an environment or a factory"
+                f"{type(self).__name__} needs an env, the argument after the policy: an id such as 'Pendulum-v1', "
+                "an environment or a factory"
             )
         known: object = env
+        vector_env = None if isinstance(known, _Spaces) else make_vector_env(env, config.n_envs)
+        self.observation_space: gymnasium.Space[Any]
+        self.action_space: gymnasium.Space[Any]
         if isinstance(known, _Spaces):  # from load(), which knows them without an environment
             self.observation_space, self.action_space = known.observation_space, known.action_space
-        else:
-            self.env, self._env_source = make_vector_env(env, config.n_envs), env
-            self.observation_space = self.env.single_observation_space
-            self.action_space = self.env.single_action_space
-            if config.replay_size < self.env.num_envs:
-                raise ConfigError(
-                    f"replay_size={config.replay_size}: each step brings {self.env.num_envs} transitions, one for each "
-                    "parallel environment; it must hold at least these"
-                )
+        elif vector_env is not None:
+            self.observation_space = vector_env.single_observation_space
+            self.action_space = vector_env.single_action_space
         check_observation_space(self.observation_space)
         check_action_space(self.action_space)
 
@@ -183,20 +185,23 @@ class Agent(ABC, Generic[ConfigT]):
         self.schedulers: dict[str, Schedule] = {rate: config.make_schedule(rate) for rate in config.rates}
         self.callbacks: Callback = CallbackList([])
         self.logger: Logger = make_logger(**{"verbose": verbose, **config.logger_kwargs})
-        self._collector = None if self.env is None else Collector(self.env, config.max_ep_len)
         self._state = TrainingState()
         self._loop: loop.TrainingLoop | None = None
         self._memory: ReplayBuffer | None = None
-        self._test_env: VectorEnv[Any, Any, Any] | None = None if eval_env is None else make_vector_env(eval_env)
-        self._looked_for_test_env = eval_env is not None
         self._loaded_callbacks: Mapping[str, Any] = {}
-        if self._test_env is not None:
-            self._check_spaces(self._test_env, "eval_env")
-            check_episode_limit(self._test_env, config.max_ep_len)
-            if self.env is not None and have_one_in_common(self._test_env, self.env):
-                raise ValueError(
-                    "eval_env: it is the environment that is trained on, whose episodes tests would break off"
-                )
+        self._owns_output = False  # whether what lies in the output folder is this agent's own
+        self._eval_env: VectorEnv[Any, Any, Any] | None = None  # the user's
+        if eval_env is not None:
+            self._eval_env = make_vector_env(eval_env)
+            self.check_spaces(self._eval_env, "eval_env")
+            check_episode_limit(self._eval_env, config.max_ep_len)
+        self.env: VectorEnv[Any, Any, Any] | None = None
+        self._collector: Collector | None = None
+        self._env_source: EnvLike = "none yet"
+        self._test_env: VectorEnv[Any, Any, Any] | None = None
+        self._looked_for_test_env = False
+        if vector_env is not None:
+            self._take_env(vector_env, env)
         if config.start_policy is not None:
             self._start_from(config.start_policy, config.start_policy_parts)
 
@@ -236,13 +241,14 @@ class Agent(ABC, Generic[ConfigT]):
             ValueError: If there is no environment, or a number is out of range.
             NonFiniteError: If an observation, a reward, an action or a loss is NaN or infinite.
         """
+        self._refuse_while_training("learn")
         total = self.config.epochs * self.config.steps_per_epoch if total_timesteps is None else total_timesteps
         total = check_whole_number("total_timesteps", total)
         log_interval = check_whole_number("log_interval", log_interval)
         collector = self._require_collector()
         callbacks = CallbackList([] if callback is None else [callback])
         state, config = self._state, self.config
-        if collector.observation is None or reset_num_timesteps:
+        if reset_num_timesteps or not collector.is_current:
             self._reset_envs(collector)
         if reset_num_timesteps:
             state.reset_counters()
@@ -273,6 +279,7 @@ class Agent(ABC, Generic[ConfigT]):
         Raises:
             NotResumableError: If no run was interrupted.
         """
+        self._refuse_while_training("resume")
         run = self._state.run
         if run is None or not self.is_interrupted:
             raise NotResumableError(
@@ -281,10 +288,10 @@ class Agent(ABC, Generic[ConfigT]):
             )
         collector = self._require_collector()
         callbacks = CallbackList([] if callback is None else [callback])
-        if collector.observation is None:
+        if not collector.is_current:
             warnings.warn(
-                "the environments' states are not known, so the resumed run starts new episodes; it is not exactly the "
-                "run that would have been without the interruption",
+                "the environments' states are not known, or others have used them meanwhile, so the resumed run starts "
+                "new episodes; it is not exactly the run that would have been without the interruption",
                 stacklevel=2,
             )
             run.exact = False
@@ -302,6 +309,7 @@ class Agent(ABC, Generic[ConfigT]):
 
     def _train(self, callbacks: Callback, progress_bar: bool) -> Self:
         self.logger.prepare()
+        self._refuse_foreign_output()
         everything: list[Callback] = [callbacks]
         if self.logger.output_dir is not None:
             everything.append(
@@ -335,11 +343,12 @@ class Agent(ABC, Generic[ConfigT]):
 
     def _test(self, epoch: int) -> dict[str, float]:
         """Runs an epoch's test episodes; the same ones for the same seed and epoch."""
-        if self._test_env is None or self.config.num_test_episodes == 0:
+        test_env = self._eval_env or self._test_env
+        if test_env is None or self.config.num_test_episodes == 0:
             return {}
         episodes = run_episodes(
             self,
-            self._test_env,
+            test_env,
             self.config.num_test_episodes,
             seed=make_seed(self.seed, "test", epoch),
             max_ep_len=self.config.max_ep_len,
@@ -352,7 +361,7 @@ class Agent(ABC, Generic[ConfigT]):
         }
 
     def _find_test_env(self) -> None:
-        if self._looked_for_test_env or self._env_source is None or self.env is None:
+        if self._looked_for_test_env or self._eval_env is not None or self.env is None:
             return
         self._looked_for_test_env = True
         self._test_env = make_test_env(self._env_source, self.env)
@@ -419,17 +428,22 @@ class Agent(ABC, Generic[ConfigT]):
         """
         if env is None:
             self._find_test_env()
-        where = self._test_env if env is None else env
+        where = (self._eval_env or self._test_env) if env is None else env
         if where is None:
             raise ValueError(
                 "there is no environment to evaluate in: give one, evaluate(env=...), or eval_env=... before"
             )
         vector_env = make_vector_env(where)
-        if self._collector is not None and have_one_in_common(vector_env, self._collector.env):
-            if self._loop is not None:
+        try:
+            self.check_spaces(vector_env, "env")
+            if self._loop is not None and self.env is not None and have_one_in_common(vector_env, self.env):
                 raise ValueError("evaluate: this is the environment that is being trained on; give another one")
-            self._collector.observation = None  # training goes on in new episodes
-        return evaluate_policy(self, where, n_episodes, deterministic, seed=seed, max_ep_len=self.config.max_ep_len)
+            return evaluate_policy(
+                self, vector_env, n_episodes, deterministic, seed=seed, max_ep_len=self.config.max_ep_len
+            )
+        finally:
+            if vector_env is not where:
+                vector_env.close()
 
     def is_better(self, score: float, other: float) -> bool:
         """Whether a mean return (for costs, a mean cost) is better than another."""
@@ -517,24 +531,57 @@ class Agent(ABC, Generic[ConfigT]):
         Raises:
             ValueError: If the spaces differ.
         """
-        vector_env = make_vector_env(env, self.config.n_envs)
-        self._check_spaces(vector_env, "env")
+        self._refuse_while_training("set_env")
+        copies = isinstance(env, str) or (callable(env) and not isinstance(env, (gymnasium.Env, VectorEnv)))
+        vector_env = make_vector_env(env, self.config.n_envs if copies else 1)
+        self.check_spaces(vector_env, "env")
+        self._take_env(vector_env, env)
+
+    def _take_env(self, vector_env: VectorEnv[Any, Any, Any], source: EnvLike) -> None:
+        """Trains in `vector_env` from now on; it was made of `source`. All is checked before anything changes."""
+        n_envs = vector_env.num_envs
+        if self.config.replay_size < n_envs:
+            raise ConfigError(
+                f"replay_size={self.config.replay_size}: each step brings {n_envs} transitions, one for each parallel "
+                "environment; it must hold at least these"
+            )
+        if self._eval_env is not None and have_one_in_common(self._eval_env, vector_env):
+            raise ValueError("eval_env: it is the environment that is trained on, whose episodes tests would break off")
         collector = Collector(vector_env, self.config.max_ep_len)
-        if self._memory is not None and self._memory.n_envs != vector_env.num_envs:
-            memory = self._make_memory(vector_env.num_envs)
+        if self._memory is not None and self._memory.n_envs != n_envs:
+            memory = self._make_memory(n_envs)
             memory.load_state_dict(self._memory.state_dict())
             self._memory = memory
-        self.env, self._env_source, self._collector = vector_env, env, collector
-        if self._test_env is None:
-            self._looked_for_test_env = False
+        self.env, self._env_source, self._collector = vector_env, source, collector
+        self.config = self.config.replace(n_envs=n_envs)
+        if self._test_env is not None:  # which was made like the old one
+            self._test_env.close()
+        self._test_env, self._looked_for_test_env = None, False
 
-    def _check_spaces(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
+    def check_spaces(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
+        """Raises a `ValueError` unless an environment has the agent's spaces; `name` is what to call it."""
         for kind, own, other in (
             ("observation", self.observation_space, env.single_observation_space),
             ("action", self.action_space, env.single_action_space),
         ):
             if own != other:
                 raise ValueError(f"{name}: its {kind} space is {other}; the agent's is {own}. They must be the same")
+
+    def _refuse_while_training(self, method: str) -> None:
+        if self._loop is not None:
+            raise RuntimeError(f"{method}: the agent is training; call it before or after, not from a callback")
+
+    def _refuse_foreign_output(self) -> None:
+        """Raises a `FileExistsError` where the output folder holds another agent's files."""
+        folder = self.logger.output_dir
+        if folder is None or self._owns_output:
+            return
+        for name in (AGENT_FILE, CONFIG_FILE):
+            if (folder / name).exists():
+                raise FileExistsError(
+                    f"{folder / name} is another run's, which would be lost: choose another output_dir, or remove it"
+                )
+        self._owns_output = True
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -548,7 +595,7 @@ class Agent(ABC, Generic[ConfigT]):
         Raises:
             ValueError: If a tensor is missing, unknown or has another shape; nothing is changed then.
         """
-        self._learner.load_state_dict(parameters)
+        self._learner.load_state_dict({name: np.asarray(array) for name, array in parameters.items()})
 
     def save(self, path: str | os.PathLike[str], *, replay_buffer: bool = False) -> None:
         """Saves the agent into one file, from which loading runs no code.
@@ -623,6 +670,8 @@ class Agent(ABC, Generic[ConfigT]):
         *,
         device: str | None = None,
         trust: bool = False,
+        eval_env: EnvLike | None = None,
+        verbose: int = 0,
         **overrides: Any,
     ) -> Self:
         """Loads an agent that `save` wrote. Runs no code from the file unless `trust` is set.
@@ -633,6 +682,8 @@ class Agent(ABC, Generic[ConfigT]):
             device: Where to put the networks; None: where they were.
             trust: Whether code of the file's author may run, where the file has any (a policy class, a function as a
                 rate). Only for files whose author you trust.
+            eval_env: Environment of the test episodes; None: made like `env`.
+            verbose: 1 prints each row of the log.
             **overrides: Hyperparameters to replace. Saved without its run (`replay_buffer=False`), the agent doesn't
                 write into its old output folder any more: give `logger_kwargs` for a new one.
 
@@ -642,6 +693,9 @@ class Agent(ABC, Generic[ConfigT]):
             UntrustedCodeError: If the file needs code and `trust` is not set.
             TypeError: If an override is not a hyperparameter.
         """
+        for name in overrides:
+            if name.startswith("start_policy"):
+                raise TypeError(f"load() has no keyword {name!r}: the file says what the agent has learned")
         with read_archive(path) as archive:
             manifest = archive.manifest
             if manifest.get("class") != cls.__name__:
@@ -665,7 +719,8 @@ class Agent(ABC, Generic[ConfigT]):
                 # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
                 saved |= {"logger_kwargs": {}, "export": False}
             config = cls.config_class(**saved).replace(**overrides)
-            model = cls(policy, cast("EnvLike", _Spaces(observation_space, action_space)), cast("ConfigT", config))
+            known = cast("EnvLike", _Spaces(observation_space, action_space))
+            model = cls(policy, known, cast("ConfigT", config), eval_env=eval_env, verbose=verbose)
             model._state = state
             if env is not None:
                 model.set_env(env)
@@ -673,20 +728,25 @@ class Agent(ABC, Generic[ConfigT]):
                 fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
                 model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
                 if training is not None:
-                    model._load_training(training, archive.arrays())
+                    model._load_training(training, archive.arrays(), new_seed="seed" in overrides)
             except ArchiveError:
                 raise
             except (KeyError, TypeError, ValueError) as error:
                 raise ArchiveError(f"{path}: {error}") from error
         return model
 
-    def _load_training(self, training: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    def _load_training(self, training: Mapping[str, Any], arrays: Mapping[str, Array], *, new_seed: bool) -> None:
         self._state = TrainingState.from_state_dict(training["state"])
         memory = self._make_memory(training["n_envs"] if self.env is None else self.env.num_envs)
         memory.load_state_dict(_buffer_arrays(arrays))
         self._memory = memory
-        for name, state in training["streams"].items():
-            set_generator_state(self._generators[name], state)
+        if new_seed:  # another seed is another run from here on
+            if self._state.run is not None:
+                self._state.run.exact = False
+        else:
+            for name, state in training["streams"].items():
+                set_generator_state(self._generators[name], state)
+        self._owns_output = True
         self._loaded_callbacks = training["callbacks"]
         self.logger.load_state_dict(training["logger"])
 

@@ -237,13 +237,13 @@ class AgentConfig:
     """Learning rate of the temperature: a number, a Scheduler or a function of progress."""
 
     lr_a_final: FinalRate = DEFAULT_FINAL_RATE
-    """Learning rate of the actor in the last epoch (or block) of a run."""
+    """Learning rate of the actor in the last epoch (or block) of a run. A constant rate has no use for it."""
 
     lr_c_final: FinalRate = DEFAULT_FINAL_RATE
-    """Learning rate of the critics in the last epoch (or block) of a run."""
+    """Learning rate of the critics in the last epoch (or block) of a run. A constant rate has no use for it."""
 
     lr_alpha_final: FinalRate = DEFAULT_FINAL_RATE
-    """Learning rate of the temperature in the last epoch (or block) of a run."""
+    """Learning rate of the temperature in the last epoch (or block) of a run. A constant rate has no use for it."""
 
     lr_decay_type: DecayType = "linear"
     """How learning rates move from their initial to their final value."""

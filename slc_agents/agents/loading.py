@@ -22,6 +22,8 @@ def load(
     *,
     device: str | None = None,
     trust: bool = False,
+    eval_env: EnvLike | None = None,
+    verbose: int = 0,
     **overrides: Any,
 ) -> Agent[Any]:
     """Loads an agent of whatever class the file holds; see `Agent.load`."""
@@ -32,4 +34,4 @@ def load(
             f"{path}: holds an agent of class {name!r}; known here are {', '.join(AGENTS)}. "
             "Load an agent of a class of your own with its own load method"
         )
-    return AGENTS[name].load(path, env, device=device, trust=trust, **overrides)
+    return AGENTS[name].load(path, env, eval_env=eval_env, device=device, trust=trust, verbose=verbose, **overrides)

@@ -87,6 +87,7 @@ class EvalCallback(Periodic):
                 "EvalCallback: eval_env is the environment that is trained in, whose episodes an evaluation would cut "
                 "off. Give another one, or an id or a factory"
             )
+        self.model.check_spaces(self.eval_env, "EvalCallback: eval_env")
         super().on_training_start()
         for callback in self._inner:
             callback.on_training_start()
@@ -99,7 +100,7 @@ class EvalCallback(Periodic):
             self.eval_env,
             self.n_eval_episodes,
             deterministic=self.deterministic,
-            seed=make_seed(model.seed, "test", self.num_timesteps),
+            seed=make_seed(model.seed, "eval", self.num_timesteps),
             max_ep_len=model.config.max_ep_len,
         )
         returns, lengths = [episode.reward for episode in episodes], [episode.length for episode in episodes]
@@ -159,7 +160,7 @@ class StopTrainingOnRewardThreshold(_Judge):
     """
 
     def __init__(self, reward_threshold: float) -> None:
-        self.reward_threshold = reward_threshold
+        self.reward_threshold = float(reward_threshold)
 
     def on_step(self) -> bool:
         """Compares the best mean return with the threshold."""

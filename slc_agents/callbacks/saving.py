@@ -117,9 +117,12 @@ class RunFolderCallback(Callback):
         self.folder = folder
         self.save_freq = save_freq
         self.export = export
+        self._saves = 0
 
     def on_training_start(self) -> None:
         """Writes the config."""
+        run = self.model.run
+        self._saves = 0 if run is None else run.finished_epochs // self.save_freq
         self.folder.mkdir(parents=True, exist_ok=True)
         plain = {name: _plain_or_repr(value) for name, value in self.model.config.to_dict().items()}
         text = yaml.safe_dump(plain, sort_keys=False)
@@ -128,7 +131,9 @@ class RunFolderCallback(Callback):
     def on_epoch_end(self) -> None:
         """Saves the agent when it is time."""
         run = self.model.run
-        if run is not None and run.finished_epochs % self.save_freq == 0:
+        # Not a remainder: where an epoch is shorter than a vector step, several end at once.
+        if run is not None and run.finished_epochs // self.save_freq > self._saves:
+            self._saves = run.finished_epochs // self.save_freq
             self._save()
 
     def on_training_end(self) -> None:

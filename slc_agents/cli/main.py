@@ -99,7 +99,7 @@ def _one_line(error: BaseException) -> str:
 
     from slc_agents.errors import SlcAgentsError
 
-    text = _plain(str(error))
+    text = _plain(" ".join([str(error), *getattr(error, "__notes__", ())]))
     speaks_for_itself = isinstance(error, (SlcAgentsError, GymnasiumError, OSError, ValueError, TypeError, ImportError))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"

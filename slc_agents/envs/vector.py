@@ -20,10 +20,12 @@ __all__ = [
     "EnvLike",
     "autoreset_mode",
     "await_answers",
+    "check_alive",
     "cuts_by_mask",
     "have_one_in_common",
     "make_test_env",
     "make_vector_env",
+    "members",
     "resets_by_mask",
 ]
 
@@ -166,11 +168,26 @@ def resets_by_mask(env: VectorEnv[Any, Any, Any]) -> bool:
 
 def have_one_in_common(env: VectorEnv[Any, Any, Any], other: VectorEnv[Any, Any, Any]) -> bool:
     """Whether a step or reset of one vector environment is felt in another."""
-    return bool(_members(env) & _members(other))
+    return bool(members(env) & members(other))
 
 
-def _members(env: VectorEnv[Any, Any, Any]) -> set[int]:
+def members(env: VectorEnv[Any, Any, Any]) -> set[int]:
+    """Returns the identities of the environments that a vector environment steps in this process, and its own."""
     return {id(one.unwrapped) for one in (env, *getattr(env.unwrapped, "envs", ()))}
+
+
+def check_alive(env: VectorEnv[Any, Any, Any]) -> None:
+    """Raises a `RuntimeError` that says what to do where workers of an `AsyncVectorEnv` have ended."""
+    base = env.unwrapped
+    if not isinstance(base, AsyncVectorEnv):
+        return
+    lost = [i for i, process in enumerate(base.processes) if not process.is_alive()]
+    if base.closed or lost:
+        raise RuntimeError(
+            f"env: {env} is closed, or its workers have ended ({lost}), as after an error in one of them or Ctrl-C in "
+            "a terminal. Give the agent a new one with set_env(env); slc_agents.envs.make_vector_env(..., "
+            "asynchronous=True) makes workers that Ctrl-C leaves alone"
+        )
 
 
 def await_answers(env: VectorEnv[Any, Any, Any]) -> None:
@@ -203,7 +220,7 @@ def make_test_env(env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> VectorE
     Returns:
         A vector environment, or None if there is no way to make one.
     """
-    in_use = _members(vector_env)
+    in_use = members(vector_env)
     for attempt in (_from_factory, _from_spec, _deep_copy):
         try:
             made = attempt(env, vector_env)

@@ -1,4 +1,4 @@
-"""Files: the agent archive, which can't carry code, and checkpoints."""
+"""Files: the agent archive, which runs no code when it is read."""
 
 from slc_agents.persistence.archive import Archive, read_archive, write_archive
 from slc_agents.persistence.encoding import Decoder, encode

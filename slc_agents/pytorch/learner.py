@@ -65,7 +65,7 @@ class Optimizer:
         self.adam.step()
 
     def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
-        """Yields the parameter's name, its moment and the moment's letter, and the step count under the name ''."""
+        """Yields each parameter's name with one of its two moments and that moment's letter."""
         for name, parameter in self.parameters.items():
             state = self.adam.state[parameter]
             yield name, state["exp_avg"], "m"
@@ -99,7 +99,7 @@ def frozen_alias(module: ModuleT) -> ModuleT:
     tensors = [*module.parameters(), *module.buffers()]
     for theirs, ours in zip([*alias.parameters(), *alias.buffers()], tensors, strict=True):
         theirs.data = ours.data
-    return alias.requires_grad_(False)
+    return alias.requires_grad_(False).train()
 
 
 class TorchLearner(ABC):
@@ -125,7 +125,8 @@ class TorchLearner(ABC):
         polyak: float,
         generators: Mapping[Stream, np.random.Generator],
     ) -> None:
-        self.policy = cast("Any", policy.to(device))  # its parts are its class's business
+        # Its parts are its class's business; some, such as dropout, act only while it learns.
+        self.policy = cast("Any", policy.to(device).eval())
         self.device = device
         self.batch_size = batch_size
         self.polyak = polyak
@@ -148,6 +149,15 @@ class TorchLearner(ABC):
         Returns:
             0-d tensors, detached, in the order of `metric_names`.
         """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the alias, which a copy or a pickle would make a network of its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "frozen_critic"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes the alias anew."""
+        self.__dict__.update(state)
+        self.frozen_critic = frozen_alias(self.policy.critic)
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -183,8 +193,10 @@ class TorchLearner(ABC):
         shape = (n, 2, self.batch_size, self.n_actions)
         noise = self.generators["learner"].standard_normal(shape, dtype=np.float32)
         block_noise = torch.from_numpy(noise).to(self.device)
+        self.policy.train()
         for rows, step_noise in zip(indices, block_noise, strict=True):
             self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
+        self.policy.eval()
         self._metric_steps += n
 
     def minimise(self, loss: Tensor, name: str) -> None:
@@ -197,6 +209,8 @@ class TorchLearner(ABC):
         pairs = zip(self.policy.critic_target.parameters(), self.policy.critic.parameters(), strict=True)
         for target, parameter in pairs:
             target.lerp_(parameter, 1.0 - self.polyak)
+        for target, buffer in zip(self.policy.critic_target.buffers(), self.policy.critic.buffers(), strict=True):
+            target.copy_(buffer)
 
     def add_optimizer(self, name: str, rate: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
         """Adds the optimiser of a group of named parameters, whose learning rate is the hyperparameter `rate`."""

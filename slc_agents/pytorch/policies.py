@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import gymnasium
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -180,7 +181,8 @@ class MlpPolicy(nn.Module):
         """
         parts = observation if isinstance(observation, dict) else {"": observation}
         flat = [
-            parts[key].reshape(parts[key].shape[0], -1).float() / (255.0 if box.dtype == np.uint8 else 1.0)
+            parts[key].reshape(parts[key].shape[0], math.prod(box.shape)).float()
+            / (255.0 if box.dtype == np.uint8 else 1.0)
             for key, box in observation_boxes(self.observation_space).items()
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
@@ -248,6 +250,10 @@ def make_policy(
         )
     made.critic_target.requires_grad_(False)  # it follows the critics, whoever made it
     return made
+
+
+def _scale(box: spaces.Box) -> float:
+    return 255.0 if box.dtype == np.uint8 else 1.0
 
 
 def _per_net(value: Any, defaults: Mapping[str, Any], name: str) -> dict[str, Any]:

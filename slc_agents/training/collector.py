@@ -6,6 +6,7 @@ true last observation; it truncates episodes at `max_ep_len`; it counts returns 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from slc_agents.envs.episode_limit import check_episode_limit
-from slc_agents.envs.vector import autoreset_mode, await_answers, cuts_by_mask, resets_by_mask
+from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
 from slc_agents.errors import NonFiniteError
 from slc_agents.spaces import convert_observation, map_observation
 from slc_agents.transition import Array, Episode, Observation, Transition
 
 __all__ = ["Collector"]
+
+# Which collector has reset an environment last: one that another has used since is not where this one left it.
+_LAST_COLLECTOR: dict[int, int] = {}
+_TOKENS = itertools.count()
 
 
 class Collector:
@@ -53,13 +58,24 @@ class Collector:
                 f"env: {env} leaves resets to its user (AutoresetMode.DISABLED), but isn't known to reset single "
                 "environments. Use gymnasium.vector.SyncVectorEnv or AsyncVectorEnv, or let it reset by itself"
             )
+        self._token = next(_TOKENS)
+        self._members = members(env)
         self._returns = np.zeros(self.n_envs, np.float64)
         self._lengths = np.zeros(self.n_envs, np.int64)
         self._resets_next = np.zeros(self.n_envs, bool)  # whose next step will be a reset of the environment's own
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the environments are where this collector left them, as far as other collectors are concerned."""
+        return self.observation is not None and all(
+            _LAST_COLLECTOR.get(member) == self._token for member in self._members
+        )
+
     def reset(self, seed: int | None = None) -> None:
         """Starts new episodes everywhere."""
+        check_alive(self.env)
         observation = self._call("reset", lambda: self.env.reset(seed=seed)[0])
+        _LAST_COLLECTOR.update(dict.fromkeys(self._members, self._token))
         self.observation = self._checked(observation, "reset()")
         self._returns[:] = 0.0
         self._lengths[:] = 0
@@ -81,6 +97,10 @@ class Collector:
         observation = self.observation
         if observation is None:
             raise RuntimeError("reset() comes before the first step()")
+        if not self.is_current:
+            raise RuntimeError(
+                "others have reset the environment in the middle of its episodes: evaluate in another environment"
+            )
         # Until this step has succeeded the environment is in no state to go on from.
         self.observation = None
         raw_observation, raw_reward, terminated, truncated, info = self._call("step", lambda: self.env.step(action))
@@ -187,8 +207,11 @@ class Collector:
     def _check_finite(self, observation: Observation, where: str) -> None:
         arrays = observation if isinstance(observation, dict) else {"": observation}
         for key, array in arrays.items():
-            # A sum is the cheapest look at all values; its own overflow only costs the exact look.
-            if array.dtype == np.uint8 or np.isfinite(array.sum(dtype=np.float64)):
+            # A sum is the cheapest look at all values; one that is not finite only costs the exact look.
+            with np.errstate(invalid="ignore", over="ignore"):
+                if array.dtype == np.uint8 or np.isfinite(array.sum(dtype=np.float64)):
+                    continue
+            if np.isfinite(array).all():
                 continue
             i = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
             name = f"observation {key!r}" if key else "observation"
@@ -219,12 +242,3 @@ class Collector:
                 f"itself after {length} steps, and has no TimeLimit wrapper to raise. Raise the limit in the "
                 f"environment, set max_ep_len to at most {length}, or leave it out"
             )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the running counts of the unfinished episodes."""
-        return {
-            "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
-            "resets_next": self._resets_next.tolist(),
-            "steps": self.steps,
-        }

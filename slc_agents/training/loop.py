@@ -157,7 +157,7 @@ class TrainingLoop:
     def train(self) -> None:
         """Trains to the end of the run, or until a callback or Ctrl-C ends it."""
         self._started = time.monotonic() - self.run.seconds
-        inside_step = False
+        inside_step = ended = False
         try:
             with self.interrupt, episode_limit(self.collector.env, self.collector.max_ep_len):
                 self._set_learning_rates()
@@ -169,17 +169,22 @@ class TrainingLoop:
                     inside_step = True
                     go_on = self._vector_step()
                     inside_step = False
+                self.hooks.on_rollout_end()
+                ended = True
+                self._end_training()
         except KeyboardInterrupt:  # the second Ctrl-C
             self.run.exact = self.run.exact and not inside_step
+            if not ended:
+                self.hooks.on_rollout_end()
+                self._end_training()
         except BaseException:
             self.run.exact = self.run.exact and not inside_step
-            with suppress(Exception):  # they may have something to close; the error on its way is the one to see
-                self._end_training()
+            if not ended:
+                with suppress(Exception):  # they may have something to close; the error on its way is the one to see
+                    self._end_training()
             raise
         finally:
             self.run.seconds = time.monotonic() - self._started
-        self.hooks.on_rollout_end()
-        self._end_training()
 
     def _vector_step(self) -> bool:
         """Moves every environment once, and does all that follows from it. Returns whether to go on."""
@@ -297,6 +302,7 @@ class TrainingLoop:
             )
 
     def _save_what_was_asked(self) -> None:
+        self.run.seconds = time.monotonic() - self._started
         while self.after_step:
             self.after_step.pop(0)()
 

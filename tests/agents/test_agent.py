@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import signal
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
@@ -14,6 +18,8 @@ import slc_agents
 from slc_agents import SAC, SACConfig
 from slc_agents.callbacks import Callback
 from slc_agents.errors import NonFiniteError, NotResumableError, UnsupportedSpaceError
+from slc_agents.evaluation import evaluate_policy
+from slc_agents.policies import MlpPolicy, SquashedGaussianActor
 
 SMALL: dict[str, Any] = {
     "policy_kwargs": {"hidden_sizes": [8]},
@@ -556,3 +562,158 @@ def test_a_replaced_temperature_starts_afresh(tmp_path: Any) -> None:
 def test_the_buffer_must_hold_a_step() -> None:
     with pytest.raises(ValueError, match=r"replay_size=2.*3 transitions"):
         SAC("MlpPolicy", PointEnv, **{**SMALL, "replay_size": 2}, n_envs=3)
+
+
+# -- what a reviewer found ------------------------------------------------------------------------------------------
+
+
+class TwoKeys(PointEnv):
+    """Keys of different sizes, in an order that depends on how the space was made."""
+
+    def __init__(self, space: spaces.Dict) -> None:
+        super().__init__(space)
+
+    def _observe(self) -> Any:
+        return {"b": np.full(1, self.x, np.float32), "a": np.array([self.x, self.t], np.float32)}
+
+
+def test_the_order_of_a_dict_spaces_keys_does_not_matter(tmp_path: Any) -> None:
+    a, b = spaces.Box(-99.0, 99.0, (2,)), spaces.Box(-9.0, 9.0, (1,))
+    agents = [
+        SAC("MlpPolicy", TwoKeys(space), **SMALL).learn(40)
+        for space in (spaces.Dict(b=b, a=a), spaces.Dict({"a": a, "b": b}), spaces.Dict([("b", b), ("a", a)]))
+    ]
+    observation = {"b": np.array([0.5]), "a": np.array([0.1, 3.0])}
+    expected = agents[0].predict(observation, deterministic=True)[0]
+    agents[0].save(tmp_path / "a.zip")
+    for agent in (*agents[1:], SAC.load(tmp_path / "a.zip")):
+        np.testing.assert_array_equal(agent.predict(observation, deterministic=True)[0], expected)
+
+
+@pytest.mark.parametrize("copying", [copy.deepcopy, lambda model: cloudpickle.loads(cloudpickle.dumps(model))])
+def test_a_copy_trains_like_the_original(copying: Any) -> None:
+    model = SAC("MlpPolicy", PointEnv(), **SMALL).learn(40)
+    twin = copying(model)
+    for agent in (model, twin):
+        agent.learn(40)
+    assert_same(weights(twin), weights(model))
+
+
+def test_others_who_use_the_environment_are_noticed() -> None:
+    model = SAC("MlpPolicy", PointEnv, **SMALL)
+    model.learn(60, lambda m: m.num_timesteps < 22)
+    env = model.get_env()
+    assert env is not None
+    evaluate_policy(model, env, 1)
+    with pytest.warns(UserWarning, match="others have used them"):
+        model.resume()
+    assert max(episode.length for episode in model._state.recent_episodes) == 15
+    with pytest.raises(RuntimeError, match="evaluate in another environment"):
+        model.learn(60, lambda m: evaluate_policy(m, env, 1))
+
+
+def test_a_new_env_gets_new_test_episodes() -> None:
+    class Generous(PointEnv):
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            observation, _, terminated, truncated, info = super().step(action)
+            return observation, 1.0, terminated, truncated, info
+
+    model = SAC("MlpPolicy", PointEnv, **SMALL).learn(40)
+    model.set_env(Generous)
+    model.learn(40)
+    assert model.logger.latest["eval/mean_reward"] == model.logger.latest["rollout/ep_rew_mean"] == 15
+    own = Generous()
+    with_own = SAC("MlpPolicy", PointEnv, eval_env=own, **SMALL)
+    with pytest.raises(ValueError, match="eval_env"):
+        with_own.set_env(own)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [lambda m: m.learn(5), lambda m: m.resume(), lambda m: m.set_env(PointEnv)],
+    ids=["learn", "resume", "set_env"],
+)
+def test_what_would_saw_off_the_branch_is_refused_while_training(meddle: Any) -> None:
+    model = SAC("MlpPolicy", PointEnv, **SMALL)
+    with pytest.raises(RuntimeError, match="the agent is training"):
+        model.learn(20, meddle)
+    model.learn(20)
+    assert model.num_timesteps == 20
+
+
+def test_load_refuses_a_start_policy_and_obeys_a_new_seed(tmp_path: Any) -> None:
+    model = SAC("MlpPolicy", PointEnv, **SMALL)
+    model.learn(60, lambda m: m.num_timesteps < 30)
+    model.save(tmp_path / "a.zip", replay_buffer=True)
+    with pytest.raises(TypeError, match="start_policy"):
+        SAC.load(tmp_path / "a.zip", start_policy=model)
+    same, other = SAC.load(tmp_path / "a.zip", PointEnv), SAC.load(tmp_path / "a.zip", PointEnv, seed=7)
+    assert (same.replay_buffer.sample_indices(1, 9) == model.replay_buffer.sample_indices(1, 9)).all()
+    assert (other.replay_buffer.sample_indices(1, 9) != same.replay_buffer.sample_indices(1, 9)).any()
+
+
+def test_dropout_and_batch_norm_act_only_while_learning() -> None:
+    class Dropping(MlpPolicy):
+        def make_actor(self) -> Any:
+            actor = SquashedGaussianActor(self.n_features, self.n_actions, [8], torch.nn.ReLU, torch.nn.ReLU)
+            actor.trunk.append(torch.nn.Dropout(0.5))
+            actor.trunk.append(torch.nn.BatchNorm1d(8))
+            return actor
+
+    model = SAC(Dropping, PointEnv, **{**SMALL, "policy_kwargs": {}}).learn(40)
+    actions = [model.predict(np.ones(2), deterministic=True)[0].item() for _ in range(5)]
+    assert len(set(actions)) == 1
+    assert model.policy.actor.trunk[-1].num_batches_tracked > 0
+
+
+@pytest.mark.parametrize("sinks", [["csv"], []])
+def test_another_agents_files_are_not_overwritten(tmp_path: Any, sinks: list[str]) -> None:
+    options = {**SMALL, "logger_kwargs": {"output_dir": str(tmp_path), "sinks": sinks}}
+    SAC("MlpPolicy", PointEnv, **options).learn(10)
+    with pytest.raises(FileExistsError, match=r"progress\.csv|agent\.zip"):
+        SAC("MlpPolicy", PointEnv, **{**options, "seed": 1}).learn(10)
+    assert SAC.load(tmp_path / "agent.zip").seed == 0
+
+
+def test_save_freq_counts_epochs_also_where_several_end_in_a_step(tmp_path: Any) -> None:
+    saved: list[int] = []
+
+    class Watch(Callback):
+        def on_step(self) -> None:
+            path = tmp_path / "agent.zip"
+            if path.exists():
+                saved.append(SAC.load(path).num_timesteps)
+
+    options = {**SMALL, "logger_kwargs": {"output_dir": str(tmp_path)}, "steps_per_epoch": 1, "save_freq": 2}
+    SAC("MlpPolicy", [PointEnv] * 3, **{**options, "num_test_episodes": 0}).learn(15, Watch())
+    assert saved == [3, 6, 9, 12]
+
+
+def test_the_config_says_how_many_environments_there_are(tmp_path: Any) -> None:
+    model = SAC("MlpPolicy", [PointEnv] * 3, **SMALL)
+    assert model.config.n_envs == 3
+    model.save(tmp_path / "a.zip")
+    assert SAC.load(tmp_path / "a.zip", PointEnv).env.num_envs == 3  # type: ignore[union-attr]
+    assert SAC.load(tmp_path / "a.zip", PointEnv()).config.n_envs == 1
+
+
+def test_keywords_of_the_agent_itself_are_suggested_too() -> None:
+    with pytest.raises(TypeError, match=r"SAC has no keyword 'verbos'; did you mean 'verbose'"):
+        SAC("MlpPolicy", PointEnv, verbos=1)  # type: ignore[call-arg]
+
+
+def test_infinities_of_both_signs_are_named() -> None:
+    class Odd(PointEnv):
+        def _observe(self) -> Any:
+            return np.array([np.inf, -np.inf]) if self.t == 3 else np.zeros(2)
+
+    with pytest.raises(NonFiniteError, match="environment 0"):
+        SAC("MlpPolicy", Odd(BOXES["float64"]), **SMALL).learn(10)
+
+
+def test_ctrl_c_while_training_ends_is_too_late_to_matter() -> None:
+    class Late(Callback):
+        def on_training_end(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    assert SAC("MlpPolicy", PointEnv, **SMALL).learn(20, Late()).num_timesteps == 20

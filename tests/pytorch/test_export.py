@@ -186,7 +186,8 @@ def test_exporting_leaves_the_policy_as_it_was(tmp_path: Path) -> None:
     flags = [p.requires_grad for p in model.policy.parameters()]
     export_policy(model.policy, tmp_path / "policy.pt", "torchscript")
     assert [p.requires_grad for p in model.policy.parameters()] == flags
-    assert model.policy.training
+    assert not model.policy.training
+    assert all(not module.training for module in model.policy.modules())
     for name, array in model.get_parameters().items():
         np.testing.assert_array_equal(array, before[name])
 

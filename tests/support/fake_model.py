@@ -35,6 +35,9 @@ class FakeModel:
         self.asked.append(deterministic)
         return np.zeros((len(observation), 2), np.float32), None
 
+    def check_spaces(self, env: Any, name: str) -> None:
+        self.checked = name
+
     def is_better(self, score: float, other: float) -> bool:
         return score < other if self.config.opt_type == "minimize" else score > other
 

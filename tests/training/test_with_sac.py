@@ -51,7 +51,7 @@ def everything(model):
         "state": state,
         "streams": {name: generator.bit_generator.state for name, generator in model._generators.items()},
         "observation": model._collector.observation,
-        "collector": model._collector.state_dict(),
+        "episodes": (model._collector._returns.tolist(), model._collector._lengths.tolist()),
     }
 
 
