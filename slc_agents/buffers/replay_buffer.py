@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slc_agents.errors import ArchiveError, UnsupportedSpaceError, check_whole_number
+from slc_agents.spaces import check_observation_space, observation_boxes, storage_dtype
 from slc_agents.transition import Array, Batch, Observation
 
 __all__ = ["ReplayBuffer"]
@@ -78,6 +79,7 @@ class ReplayBuffer:
             )
         if not 0.0 <= gamma <= 1.0:
             raise ValueError(f"gamma={gamma!r} is out of range: give a discount factor from 0 to 1")
+        check_observation_space(observation_space)
         if not isinstance(action_space, gym.spaces.Box):
             raise UnsupportedSpaceError(f"action_space={action_space} isn't supported: give a Box")
         self.observation_space = observation_space
@@ -85,7 +87,7 @@ class ReplayBuffer:
         self.gamma = float(gamma)
         self.generator = np.random.default_rng(seed)
 
-        boxes = _observation_boxes(observation_space)
+        boxes = observation_boxes(observation_space)
         self._is_dict = isinstance(observation_space, gym.spaces.Dict)
         n_rows = max(_MIN_TAIL_ROWS, 3 * self.n_envs)
         wanted = _bytes_wanted(self.capacity, n_rows, boxes, action_space)
@@ -446,7 +448,7 @@ class _Leaf:
 
     @classmethod
     def allocate(cls, key: str, box: gym.spaces.Box, capacity: int, n_rows: int) -> _Leaf:
-        dtype = _storage_dtype(box)
+        dtype = np.dtype(storage_dtype(box))
         return cls(key, np.zeros((capacity, *box.shape), dtype), np.zeros((n_rows, *box.shape), dtype))
 
     def member(self, name: str) -> str:
@@ -490,24 +492,8 @@ def _check_links(index: NDArray[np.int64], n_tails: int, count: int, last_number
         raise damaged
 
 
-def _observation_boxes(space: gym.Space[Any]) -> dict[str, gym.spaces.Box]:
-    """The boxes that an observation consists of, under the keys of a Dict or under "" for a single Box."""
-    spaces = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {"": space}
-    boxes = {key: box for key, box in spaces.items() if isinstance(box, gym.spaces.Box)}
-    if not boxes or len(boxes) < len(spaces) or (isinstance(space, gym.spaces.Dict) and "" in boxes):
-        raise UnsupportedSpaceError(
-            f"observation_space={space} isn't supported: give a Box or a flat Dict of Box with non-empty keys; "
-            "gymnasium.wrappers.FlattenObservation makes a Box of many others"
-        )
-    return boxes
-
-
-def _storage_dtype(box: gym.spaces.Box) -> np.dtype[Any]:
-    return np.dtype(np.uint8 if box.dtype == np.uint8 else np.float32)
-
-
 def _bytes_wanted(capacity: int, n_rows: int, boxes: Mapping[str, gym.spaces.Box], action: gym.spaces.Box) -> int:
-    observation_bytes = sum(math.prod(box.shape) * _storage_dtype(box).itemsize for box in boxes.values())
+    observation_bytes = sum(math.prod(box.shape) * np.dtype(storage_dtype(box)).itemsize for box in boxes.values())
     other_bytes = 4 * math.prod(action.shape) + 4 + 1 + 1 + 4  # reward, terminated, truncated, next_index
     return capacity * (observation_bytes + other_bytes) + n_rows * observation_bytes
 
