@@ -25,7 +25,7 @@ class Worker:
     """A library in a process of its own."""
 
     def __init__(self, library: str, python: Path, setting: dict[str, object]) -> None:
-        self.library = library
+        self.name = library
         self.python = python
         self.process = subprocess.Popen(
             [str(python), str(Path(__file__).with_name("workers.py")), library, json.dumps(setting)],
@@ -40,7 +40,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         if self._read() != "ready":
-            raise SystemExit(f"{self.library} did not start; is it installed for {self.python}?")
+            raise SystemExit(f"{self.name} did not start; is it installed for {self.python}?")
         return self
 
     def __exit__(self, *_: object) -> None:

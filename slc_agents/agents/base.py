@@ -4,48 +4,40 @@ from __future__ import annotations
 
 import inspect
 import os
-import platform
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
-import cloudpickle
 import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-import slc_agents
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
+from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, write_agent
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE, RunFolderCallback
 from slc_agents.envs import EnvLike, check_episode_limit, have_one_in_common, make_test_env, make_vector_env
 from slc_agents.errors import (
-    ArchiveError,
     ConfigError,
     NotResumableError,
     check_whole_number,
     reject_unknown_keywords,
 )
 from slc_agents.logger import Logger, make_logger
-from slc_agents.persistence import Decoder, encode, read_archive, write_archive
 from slc_agents.schedulers import Schedule
 from slc_agents.seeding import (
     Stream,
     draw_seed,
-    generator_state,
     make_generator,
     make_seed,
-    set_generator_state,
 )
 from slc_agents.spaces import (
     ActionScale,
     check_action_space,
     check_observation_space,
-    space_from_dict,
-    space_to_dict,
     to_batch,
 )
 from slc_agents.training import loop
@@ -53,7 +45,6 @@ from slc_agents.training.collector import Collector
 from slc_agents.training.evaluation import evaluate_policy, run_episodes
 from slc_agents.training.state import Run, TrainingState
 from slc_agents.transition import Array, Episode
-from slc_agents.zoo_files import pretrained_agent_path
 
 __all__ = ["Agent", "AgentLearner"]
 
@@ -83,13 +74,6 @@ class AgentLearner(loop.Learner, Protocol):
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
-
-
-class _Spaces:
-    """Stands where an environment would, in an agent that was loaded without one."""
-
-    def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
-        self.observation_space, self.action_space = observation_space, action_space
 
 
 class Agent(ABC, Generic[ConfigT]):
@@ -167,10 +151,10 @@ class Agent(ABC, Generic[ConfigT]):
                 "an environment or a factory"
             )
         known: object = env
-        vector_env = None if isinstance(known, _Spaces) else make_vector_env(env, config.n_envs)
+        vector_env = None if isinstance(known, KnownSpaces) else make_vector_env(env, config.n_envs)
         self.observation_space: gymnasium.Space[Any]
         self.action_space: gymnasium.Space[Any]
-        if isinstance(known, _Spaces):  # from load(), which knows them without an environment
+        if isinstance(known, KnownSpaces):  # from load(), which knows them without an environment
             self.observation_space, self.action_space = known.observation_space, known.action_space
         elif vector_env is not None:
             self.observation_space = vector_env.single_observation_space
@@ -197,13 +181,14 @@ class Agent(ABC, Generic[ConfigT]):
             check_episode_limit(self._eval_env, config.max_ep_len)
         self.env: VectorEnv[Any, Any, Any] | None = None
         self._collector: Collector | None = None
-        self._env_source: EnvLike = "none yet"
+        self._env_source: EnvLike | None = None
+        self._env_id: str | None = None
         self._test_env: VectorEnv[Any, Any, Any] | None = None
         self._looked_for_test_env = False
         if vector_env is not None:
             self._take_env(vector_env, env)
         if config.start_policy is not None:
-            self._start_from(config.start_policy, config.start_policy_parts)
+            start_from(self, config.start_policy, config.start_policy_parts)
 
     @abstractmethod
     def _make_learner(self) -> AgentLearner:
@@ -361,7 +346,7 @@ class Agent(ABC, Generic[ConfigT]):
         }
 
     def _find_test_env(self) -> None:
-        if self._looked_for_test_env or self._eval_env is not None or self.env is None:
+        if self._looked_for_test_env or self._eval_env is not None or self.env is None or self._env_source is None:
             return
         self._looked_for_test_env = True
         self._test_env = make_test_env(self._env_source, self.env)
@@ -553,6 +538,7 @@ class Agent(ABC, Generic[ConfigT]):
             memory.load_state_dict(self._memory.state_dict())
             self._memory = memory
         self.env, self._env_source, self._collector = vector_env, source, collector
+        self._env_id = source if isinstance(source, str) else env_id(vector_env)
         self.config = self.config.replace(n_envs=n_envs)
         if self._test_env is not None:  # which was made like the old one
             self._test_env.close()
@@ -607,60 +593,9 @@ class Agent(ABC, Generic[ConfigT]):
             replay_buffer: Whether to save what an interrupted run needs to go on too: buffer, random streams, counters.
         """
         if replay_buffer and self._loop is not None:
-            self._loop.after_step.append(lambda: self._write(path, replay_buffer=True))
+            self._loop.after_step.append(lambda: write_agent(self, path, replay_buffer=True))
         else:
-            self._write(path, replay_buffer=replay_buffer)
-
-    def _write(self, path: str | os.PathLike[str], *, replay_buffer: bool) -> None:
-        code: dict[str, Any] = {}
-        spec = None if self.env is None else getattr(_first_env(self.env), "spec", None)
-        env_id = self._env_source if isinstance(self._env_source, str) else getattr(spec, "id", None)
-        manifest: dict[str, Any] = {
-            "class": type(self).__name__,
-            "policy": encode(self.policy_class, "policy", code),
-            "config": {
-                name: encode(value, name, code)
-                for name, value in self.config.to_dict().items()
-                if not name.startswith("start_policy")  # what was learned stands in the archive itself
-            },
-            "env_id": env_id,
-            "observation_space": space_to_dict(self.observation_space),
-            "action_space": space_to_dict(self.action_space),
-            "counters": {
-                "num_timesteps": self.num_timesteps,
-                "num_episodes": self.num_episodes,
-                "n_updates": self.n_updates,
-                "env_resets": self._state.env_resets,
-            },
-            "versions": self._versions(),
-        }
-        arrays: dict[str, Array] = {}
-        if replay_buffer:
-            training = {
-                "state": self._state.state_dict(),
-                "streams": {name: generator_state(generator) for name, generator in self._generators.items()},
-                "callbacks": self.callbacks.state_dict(),
-                "logger": self.logger.state_dict(),
-                "n_envs": self.replay_buffer.n_envs,
-            }
-            manifest["training"] = encode(training, "training", code)
-            arrays = {f"buffer/{name}": array for name, array in self.replay_buffer.state_dict(copy=False).items()}
-        write_archive(
-            path,
-            manifest,
-            tensors=self._learner.state_dict(),
-            arrays=arrays,
-            code=cloudpickle.dumps(code) if code else None,
-        )
-
-    def _versions(self) -> dict[str, str]:
-        return {
-            "slc_agents": slc_agents.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "gymnasium": gymnasium.__version__,
-            **self._learner.versions(),
-        }
+            write_agent(self, path, replay_buffer=replay_buffer)
 
     @classmethod
     def load(
@@ -693,89 +628,9 @@ class Agent(ABC, Generic[ConfigT]):
             UntrustedCodeError: If the file needs code and `trust` is not set.
             TypeError: If an override is not a hyperparameter.
         """
-        for name in overrides:
-            if name.startswith("start_policy"):
-                raise TypeError(f"load() has no keyword {name!r}: the file says what the agent has learned")
-        with read_archive(path) as archive:
-            manifest = archive.manifest
-            if manifest.get("class") != cls.__name__:
-                raise ArchiveError(
-                    f"{path}: holds an agent of class {manifest.get('class')!r}; load it with that class's own load "
-                    f"method, or with slc_agents.load"
-                )
-            decoder = Decoder(path, archive.code, trust)
-            try:
-                policy = decoder.decode(manifest["policy"])
-                saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
-                observation_space = space_from_dict(manifest["observation_space"])
-                action_space = space_from_dict(manifest["action_space"])
-                state = TrainingState(**manifest["counters"])
-                training = decoder.decode(manifest.get("training"))
-            except (KeyError, TypeError, AttributeError) as error:
-                raise ArchiveError(f"{path}: the manifest lacks or garbles {error}") from error
-            if device is not None:
-                overrides["device"] = device
-            if training is None and "logger_kwargs" not in overrides:
-                # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
-                saved |= {"logger_kwargs": {}, "export": False}
-            config = cls.config_class(**saved).replace(**overrides)
-            known = cast("EnvLike", _Spaces(observation_space, action_space))
-            model = cls(policy, known, cast("ConfigT", config), eval_env=eval_env, verbose=verbose)
-            model._state = state
-            if env is not None:
-                model.set_env(env)
-            try:
-                fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
-                model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
-                if training is not None:
-                    model._load_training(training, archive.arrays(), new_seed="seed" in overrides)
-            except ArchiveError:
-                raise
-            except (KeyError, TypeError, ValueError) as error:
-                raise ArchiveError(f"{path}: {error}") from error
-        return model
-
-    def _load_training(self, training: Mapping[str, Any], arrays: Mapping[str, Array], *, new_seed: bool) -> None:
-        self._state = TrainingState.from_state_dict(training["state"])
-        memory = self._make_memory(training["n_envs"] if self.env is None else self.env.num_envs)
-        memory.load_state_dict(_buffer_arrays(arrays))
-        self._memory = memory
-        if new_seed:  # another seed is another run from here on
-            if self._state.run is not None:
-                self._state.run.exact = False
-        else:
-            for name, state in training["streams"].items():
-                set_generator_state(self._generators[name], state)
-        self._owns_output = True
-        self._loaded_callbacks = training["callbacks"]
-        self.logger.load_state_dict(training["logger"])
-
-    def _start_from(self, start: Any, parts: tuple[str, ...]) -> None:
-        """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo or a live agent."""
-        wants_buffer = "buffer" in parts
-        buffer: Mapping[str, Array] | None = None
-        if isinstance(start, Agent):
-            name, tensors = "the given agent", start.get_parameters()
-            buffer = start.replay_buffer.state_dict() if wants_buffer else None
-        elif isinstance(start, str):
-            if start.startswith("zoo:"):
-                path = pretrained_agent_path(start.removeprefix("zoo:"))
-            else:
-                path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
-            with read_archive(path) as archive:
-                name, tensors = str(path), archive.tensors()
-                buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
-        else:
-            raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
-        if wants_buffer and not buffer:
-            raise ValueError(f"start_policy: {name} was saved without its buffer; save it with replay_buffer=True")
-        prefixes = tuple(prefix for part in parts for prefix in self.tensors_of_parts.get(part, ()))
-        try:
-            self._learner.load_state_dict(tensors, take=lambda tensor: tensor.startswith(prefixes))
-            if buffer is not None:
-                self.replay_buffer.load_state_dict(buffer)
-        except ValueError as error:
-            raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
+        return read_agent(
+            cls, path, env, device=device, trust=trust, eval_env=eval_env, verbose=verbose, overrides=overrides
+        )
 
     def export(self, path: str | os.PathLike[str], format: str | None = None) -> None:
         """Exports the deterministic policy to a file that runs without this package.
@@ -803,14 +658,3 @@ class Agent(ABC, Generic[ConfigT]):
         if not target.suffix:
             target = target.with_name(target.name + formats[format])
         self._learner.export(target, format)
-
-
-def _buffer_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns those of an archive's arrays that are the buffer's, by the names that it has for them."""
-    prefix = "buffer/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _first_env(env: VectorEnv[Any, Any, Any]) -> Any:
-    envs = getattr(env.unwrapped, "envs", None)
-    return envs[0] if envs else env

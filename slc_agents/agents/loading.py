@@ -1,4 +1,4 @@
-"""Loading an agent without knowing its class."""
+"""The agents by name, and loading one without knowing its class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ from slc_agents.envs import EnvLike
 from slc_agents.errors import ArchiveError
 from slc_agents.persistence import read_archive
 
-__all__ = ["AGENTS", "load"]
+__all__ = ["AGENTS", "agent_class", "load"]
 
 AGENTS: dict[str, type[Agent[Any]]] = {"SAC": SAC}
+
+
+def agent_class(algo: str) -> type[Agent[Any]]:
+    """Returns the class of an algorithm, by its name in small letters, such as `sac`.
+
+    Raises:
+        ValueError: If there is no such algorithm.
+    """
+    classes = {name.lower(): agent for name, agent in AGENTS.items()}
+    if algo.lower() not in classes:
+        raise ValueError(f"algo={algo!r}: there is no such algorithm; allowed are {', '.join(classes)}")
+    return classes[algo.lower()]
 
 
 def load(

@@ -14,7 +14,7 @@ from typing import Any
 
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig
-from slc_agents.agents.loading import AGENTS
+from slc_agents.agents.loading import AGENTS, agent_class
 from slc_agents.callbacks import ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
@@ -24,7 +24,7 @@ from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, pos
 from slc_agents.errors import ConfigError, MissingDependencyError
 from slc_agents.logger import PROGRESS_FILE, Value
 from slc_agents.seeding import draw_seed
-from slc_agents.zoo import ConfigFile, agent_class, config_path, list_configs, read_config_file
+from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_file
 
 __all__ = ["EVALUATION_FILE", "add_command", "run"]
 

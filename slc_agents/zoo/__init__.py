@@ -9,7 +9,7 @@ Importing this costs no backend; agents are imported when the first one is made.
 
 from __future__ import annotations
 
-from slc_agents.zoo.agents import agent_class, agent_path, list_agents, load_agent, make
+from slc_agents.zoo.agents import agent_path, list_agents, load_agent, make
 from slc_agents.zoo.configs import (
     ConfigFile,
     config_path,
@@ -22,7 +22,6 @@ from slc_agents.zoo.configs import (
 
 __all__ = [
     "ConfigFile",
-    "agent_class",
     "agent_path",
     "config_path",
     "list_agents",

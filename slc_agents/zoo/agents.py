@@ -12,21 +12,7 @@ if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
     from slc_agents.envs import EnvLike
 
-__all__ = ["agent_class", "agent_path", "list_agents", "load_agent", "make"]
-
-
-def agent_class(algo: str) -> type[Agent[Any]]:
-    """Returns the class of an algorithm, by its name in small letters, such as `sac`.
-
-    Raises:
-        ValueError: If there is no such algorithm.
-    """
-    from slc_agents.agents.loading import AGENTS
-
-    classes = {name.lower(): agent for name, agent in AGENTS.items()}
-    if algo.lower() not in classes:
-        raise ValueError(f"algo={algo!r}: there is no such algorithm; allowed are {', '.join(classes)}")
-    return classes[algo.lower()]
+__all__ = ["agent_path", "list_agents", "load_agent", "make"]
 
 
 def make(
@@ -57,6 +43,8 @@ def make(
         TypeError: If an override is not a hyperparameter.
         ConfigError: If a value is out of range.
     """
+    from slc_agents.agents.loading import agent_class
+
     agent = agent_class(algo)
     if seed is not None:
         overrides["seed"] = seed

@@ -71,7 +71,7 @@ def load_config(algo: str, env_id: str, **overrides: Any) -> AgentConfig:
         FileNotFoundError: If there are none; the message says which there are, and the nearest.
         ConfigError: If the file is not valid.
     """
-    from slc_agents.zoo.agents import agent_class
+    from slc_agents.agents.loading import agent_class
 
     return load_config_file(config_path(algo, env_id), agent_class(algo).config_class, **overrides)
 

@@ -19,6 +19,7 @@ from slc_agents import SAC, SACConfig
 from slc_agents.callbacks import Callback
 from slc_agents.errors import NonFiniteError, NotResumableError, UnsupportedSpaceError
 from slc_agents.evaluation import evaluate_policy
+from slc_agents.persistence import read_archive
 from slc_agents.policies import MlpPolicy, SquashedGaussianActor
 
 SMALL: dict[str, Any] = {
@@ -717,3 +718,10 @@ def test_ctrl_c_while_training_ends_is_too_late_to_matter() -> None:
             signal.raise_signal(signal.SIGINT)
 
     assert SAC("MlpPolicy", PointEnv, **SMALL).learn(20, Late()).num_timesteps == 20
+
+
+def test_a_file_remembers_its_environment_also_when_it_was_loaded_without(tmp_path: Any) -> None:
+    SAC("MlpPolicy", "Pendulum-v1", **SMALL).save(tmp_path / "a.zip")
+    SAC.load(tmp_path / "a.zip").save(tmp_path / "b.zip")
+    with read_archive(tmp_path / "b.zip") as archive:
+        assert archive.manifest["env_id"] == "Pendulum-v1"

@@ -215,8 +215,8 @@ def test_command_lines_parse(line: str, capsys: pytest.CaptureFixture[str]) -> N
         return
     args = build_parser().parse_args(arguments)  # an unknown option or value exits, and says what is wrong
     if hasattr(args, "algo"):
+        from slc_agents.agents.loading import agent_class
         from slc_agents.cli.flags import given_hyperparameters
-        from slc_agents.zoo import agent_class
 
         agent_class(args.algo).config_class(**given_hyperparameters(args))
 

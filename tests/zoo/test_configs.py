@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slc_agents import SACConfig, zoo
+from slc_agents.agents.loading import agent_class
 from slc_agents.errors import ConfigError
 from slc_agents.schedulers import LinearScheduler
 from slc_agents.zoo import configs, load_config_file
@@ -23,7 +24,7 @@ def write(tmp_path: Path, text: str | bytes) -> Path:
 def test_every_file_of_the_zoo_is_valid(name: str) -> None:
     algo, env_id = name.split("/", 1)
     config = zoo.load_config(algo, env_id)
-    assert isinstance(config, zoo.agent_class(algo).config_class)
+    assert isinstance(config, agent_class(algo).config_class)
 
 
 def test_pendulum_is_as_it_stands_in_its_file() -> None:

@@ -1,0 +1,205 @@
+"""An agent's files: writing its archive, reading it back, starting from another one's."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+import slc_agents
+from slc_agents.callbacks.saving import AGENT_FILE
+from slc_agents.envs import EnvLike
+from slc_agents.errors import ArchiveError
+from slc_agents.persistence import Decoder, encode, read_archive, write_archive
+from slc_agents.seeding import generator_state, set_generator_state
+from slc_agents.spaces import space_from_dict, space_to_dict
+from slc_agents.training.state import TrainingState
+from slc_agents.transition import Array
+from slc_agents.zoo_files import pretrained_agent_path
+
+if TYPE_CHECKING:
+    from slc_agents.agents.base import Agent
+
+__all__ = ["KnownSpaces", "env_id", "read_agent", "start_from", "write_agent"]
+
+AgentT = TypeVar("AgentT", bound="Agent[Any]")
+
+
+class KnownSpaces(NamedTuple):
+    """Stands where an environment would, in an agent that was loaded without one."""
+
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+
+
+def env_id(env: VectorEnv[Any, Any, Any]) -> str | None:
+    """Returns the id of what a vector environment is made of, where it is known."""
+    envs = getattr(env.unwrapped, "envs", None)
+    return getattr(getattr(envs[0] if envs else env, "spec", None), "id", None)
+
+
+def write_agent(agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffer: bool) -> None:
+    """Writes an agent's archive; see `Agent.save`."""
+    code: dict[str, Any] = {}
+    manifest: dict[str, Any] = {
+        "class": type(agent).__name__,
+        "policy": encode(agent.policy_class, "policy", code),
+        "config": {
+            name: encode(value, name, code)
+            for name, value in agent.config.to_dict().items()
+            if not name.startswith("start_policy")  # what was learned stands in the archive itself
+        },
+        "env_id": agent._env_id,
+        "observation_space": space_to_dict(agent.observation_space),
+        "action_space": space_to_dict(agent.action_space),
+        "counters": {
+            "num_timesteps": agent.num_timesteps,
+            "num_episodes": agent.num_episodes,
+            "n_updates": agent.n_updates,
+            "env_resets": agent._state.env_resets,
+        },
+        "versions": _versions(agent),
+    }
+    arrays: dict[str, Array] = {}
+    if replay_buffer:
+        training = {
+            "state": agent._state.state_dict(),
+            "streams": {name: generator_state(generator) for name, generator in agent._generators.items()},
+            "callbacks": agent.callbacks.state_dict(),
+            "logger": agent.logger.state_dict(),
+            "n_envs": agent.replay_buffer.n_envs,
+        }
+        manifest["training"] = encode(training, "training", code)
+        arrays = {f"buffer/{name}": array for name, array in agent.replay_buffer.state_dict(copy=False).items()}
+    write_archive(
+        path,
+        manifest,
+        tensors=agent._learner.state_dict(),
+        arrays=arrays,
+        code=cloudpickle.dumps(code) if code else None,
+    )
+
+
+def _versions(agent: Agent[Any]) -> dict[str, str]:
+    return {
+        "slc_agents": slc_agents.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "gymnasium": gymnasium.__version__,
+        **agent._learner.versions(),
+    }
+
+
+def read_agent(
+    cls: type[AgentT],
+    path: str | os.PathLike[str],
+    env: EnvLike | None,
+    *,
+    device: str | None,
+    trust: bool,
+    eval_env: EnvLike | None,
+    verbose: int,
+    overrides: dict[str, Any],
+) -> AgentT:
+    """Reads an agent's archive; see `Agent.load`."""
+    for name in overrides:
+        if name.startswith("start_policy"):
+            raise TypeError(f"load() has no keyword {name!r}: the file says what the agent has learned")
+    with read_archive(path) as archive:
+        manifest = archive.manifest
+        if manifest.get("class") != cls.__name__:
+            raise ArchiveError(
+                f"{path}: holds an agent of class {manifest.get('class')!r}; load it with that class's own load "
+                f"method, or with slc_agents.load"
+            )
+        decoder = Decoder(path, archive.code, trust)
+        try:
+            policy = decoder.decode(manifest["policy"])
+            saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
+            observation_space = space_from_dict(manifest["observation_space"])
+            action_space = space_from_dict(manifest["action_space"])
+            state = TrainingState(**manifest["counters"])
+            training = decoder.decode(manifest.get("training"))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArchiveError(f"{path}: the manifest lacks or garbles {error}") from error
+        if device is not None:
+            overrides["device"] = device
+        if training is None and "logger_kwargs" not in overrides:
+            # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
+            saved |= {"logger_kwargs": {}, "export": False}
+        config = cls.config_class(**saved).replace(**overrides)
+        known = cast("EnvLike", KnownSpaces(observation_space, action_space))
+        model = cls(policy, known, config, eval_env=eval_env, verbose=verbose)
+        model._state = state
+        model._env_id = manifest.get("env_id")
+        if env is not None:
+            model.set_env(env)
+        try:
+            fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
+            model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
+            if training is not None:
+                _load_training(model, training, archive.arrays(), new_seed="seed" in overrides)
+        except ArchiveError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(f"{path}: {error}") from error
+    return model
+
+
+def _load_training(
+    agent: Agent[Any], training: Mapping[str, Any], arrays: Mapping[str, Array], *, new_seed: bool
+) -> None:
+    agent._state = TrainingState.from_state_dict(training["state"])
+    memory = agent._make_memory(training["n_envs"] if agent.env is None else agent.env.num_envs)
+    memory.load_state_dict(_buffer_arrays(arrays))
+    agent._memory = memory
+    if new_seed:  # another seed is another run from here on
+        if agent._state.run is not None:
+            agent._state.run.exact = False
+    else:
+        for name, state in training["streams"].items():
+            set_generator_state(agent._generators[name], state)
+    agent._owns_output = True
+    agent._loaded_callbacks = training["callbacks"]
+    agent.logger.load_state_dict(training["logger"])
+
+
+def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
+    """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo or a live agent."""
+    wants_buffer = "buffer" in parts
+    buffer: Mapping[str, Array] | None = None
+    if hasattr(start, "get_parameters"):
+        name, tensors = "the given agent", start.get_parameters()
+        buffer = start.replay_buffer.state_dict() if wants_buffer else None
+    elif isinstance(start, str):
+        if start.startswith("zoo:"):
+            path = pretrained_agent_path(start.removeprefix("zoo:"))
+        else:
+            path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
+        with read_archive(path) as archive:
+            name, tensors = str(path), archive.tensors()
+            buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
+    else:
+        raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
+    if wants_buffer and not buffer:
+        raise ValueError(f"start_policy: {name} was saved without its buffer; save it with replay_buffer=True")
+    prefixes = tuple(prefix for part in parts for prefix in agent.tensors_of_parts.get(part, ()))
+    try:
+        agent._learner.load_state_dict(tensors, take=lambda tensor: tensor.startswith(prefixes))
+        if buffer is not None:
+            agent.replay_buffer.load_state_dict(buffer)
+    except ValueError as error:
+        raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
+
+
+def _buffer_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns those of an archive's arrays that are the buffer's, by the names that it has for them."""
+    prefix = "buffer/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
