@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ def add_hyperparameters(parser: argparse.ArgumentParser, config_classes: Mapping
         config_class = config_classes[next(iter(by_algo))]
         only = "" if len(by_algo) == len(config_classes) else f"Only {', '.join(by_algo)}. "
         text = f"{only}{config_class.descriptions()[name]} (default: {_defaults(by_algo)})".replace("%", "%%")
-        flag, dest = f"--{name.replace('_', '-')}", PREFIX + name
+        flag, dest = _flag(name), PREFIX + name
         annotation = config_class.__pydantic_fields__[name].annotation  # type: ignore[attr-defined]
         if annotation is bool:
             group.add_argument(
@@ -80,9 +81,14 @@ def suggestion(parser: argparse.ArgumentParser, flag: str) -> str:
     foreign = FOREIGN_NAMES.get(flag.lstrip("-").replace("-", "_"))
     has_hyperparameters = "--lr-a" in parser._option_string_actions
     if foreign is not None and has_hyperparameters:
-        return f"; here it is {foreign}"
+        names = "|".join(field.name for field in dataclasses.fields(AgentConfig))
+        return "; here it is " + re.sub(rf"\b({names})\b", lambda name: _flag(name[0]), foreign)
     nearest = difflib.get_close_matches(flag, parser._option_string_actions, n=3)
     return f"; did you mean {' or '.join(nearest)}?" if nearest else "; --help lists them"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 class _Value:

@@ -49,7 +49,7 @@ def test_version_and_python_m() -> None:
         (["fly"], ["'fly'", "train"]),
         (["train"], ["ALGO", "ENV_ID"]),
         (["train", "ppo", "Pendulum-v1"], ["'ppo'", "sac"]),
-        (["train", "sac", "Pendulum-v1", "--learning-rate", "1e-3"], ["--learning-rate", "lr_a"]),
+        (["train", "sac", "Pendulum-v1", "--learning-rate", "1e-3"], ["--learning-rate", "--lr-a"]),
         (["train", "sac", "Pendulum-v1", "--gama", "1"], ["--gama", "--gamma"]),
         (["train", "sac", "Pendulum-v1", "--lr", "1"], ["--lr", "--lr-a"]),
         (["train", "sac", "Pendulum-v1", "--lr-a"], ["--lr-a", "expected one argument"]),
