@@ -1,0 +1,86 @@
+"""Stable-learning-control's function `sac`, under its own name and with its own signature.
+
+For code that was written for it: each argument is translated into the agent's, and nothing else happens here. New code
+is better off with `slc_agents.SAC`, which can also predict, save, load, resume and export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from slc_agents.agents.sac import SAC
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from slc_agents.buffers import ReplayBuffer
+    from slc_agents.schedulers import DecayType
+
+__all__ = ["sac"]
+
+AC_KWARGS: Mapping[str, Any] = {
+    "activation": {"actor": "ReLU", "critic": "ReLU"},
+    "hidden_sizes": {"actor": [256, 256], "critic": [256, 256]},
+    "output_activation": {"actor": "ReLU", "critic": "Identity"},
+}
+LOGGER_KWARGS: Mapping[str, Any] = {}
+
+
+def sac(
+    env_fn: Callable[[], gymnasium.Env[Any, Any]],
+    actor_critic: type | None = None,
+    ac_kwargs: Mapping[str, Any] = AC_KWARGS,
+    opt_type: Literal["maximize", "minimize"] = "maximize",
+    max_ep_len: int | None = None,
+    epochs: int = 100,
+    steps_per_epoch: int = 2048,
+    start_steps: int = 0,
+    update_every: int = 100,
+    update_after: int = 1000,
+    steps_per_update: int = 100,
+    num_test_episodes: int = 10,
+    alpha: float = 0.99,
+    gamma: float = 0.99,
+    polyak: float = 0.995,
+    target_entropy: float | None = None,
+    adaptive_temperature: bool = True,
+    lr_a: float = 1e-4,
+    lr_c: float = 3e-4,
+    lr_alpha: float = 1e-4,
+    lr_a_final: float = 1e-10,
+    lr_c_final: float = 1e-10,
+    lr_alpha_final: float = 1e-10,
+    lr_decay_type: DecayType = "linear",
+    lr_a_decay_type: DecayType | None = None,
+    lr_c_decay_type: DecayType | None = None,
+    lr_alpha_decay_type: DecayType | None = None,
+    lr_decay_ref: Literal["epoch", "step"] = "epoch",
+    batch_size: int = 256,
+    replay_size: int = 1_000_000,
+    seed: int | None = None,
+    device: str = "cpu",
+    logger_kwargs: Mapping[str, Any] = LOGGER_KWARGS,
+    save_freq: int = 1,
+    start_policy: str | None = None,
+    export: bool = False,
+) -> tuple[Any, ReplayBuffer]:
+    """Trains SAC in the environment that `env_fn` makes.
+
+    `actor_critic` is a policy class of this library's kind (None: `MlpPolicy`), `ac_kwargs` are its keyword arguments;
+    all else is as `slc_agents.SACConfig` describes it under the same name.
+
+    Returns:
+        The trained policy, an `nn.Module`, and the replay buffer.
+
+    Raises:
+        TypeError: If `logger_kwargs` has keys that this library's logger doesn't know.
+        ConfigError: If a value is out of range.
+    """
+    given = dict(locals())
+    policy = "MlpPolicy" if actor_critic is None else actor_critic
+    hyperparameters = {name: given[name] for name in given if name not in ("env_fn", "actor_critic", "ac_kwargs")}
+    hyperparameters["logger_kwargs"] = dict(logger_kwargs)
+    model = SAC(policy, env_fn, policy_kwargs=dict(ac_kwargs), **hyperparameters)
+    model.learn()
+    return model.policy, model.replay_buffer
