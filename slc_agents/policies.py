@@ -6,10 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slc_agents.pytorch.critics import CriticEnsemble
-    from slc_agents.pytorch.policies import MlpPolicy, SquashedGaussianActor
+    from slc_agents.pytorch.policies import (
+        CnnEncoder,
+        CnnPolicy,
+        CriticEnsemble,
+        MlpPolicy,
+        MultiInputEncoder,
+        MultiInputPolicy,
+        SquashedGaussianActor,
+    )
 
-__all__ = ["CriticEnsemble", "MlpPolicy", "SquashedGaussianActor"]
+__all__ = [
+    "CnnEncoder",
+    "CnnPolicy",
+    "CriticEnsemble",
+    "MlpPolicy",
+    "MultiInputEncoder",
+    "MultiInputPolicy",
+    "SquashedGaussianActor",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -58,7 +58,10 @@ FOREIGN_NAMES = {
     "activation_fn": "policy_kwargs={'activation': ...}",
     **{
         name: f"policy_kwargs={{{name!r}: ...}}"
-        for name in ("hidden_sizes", "activation", "output_activation", "n_critics", "normalize_observations")
+        for name in (
+            *("hidden_sizes", "activation", "output_activation", "n_critics", "normalize_observations"),
+            *("cnn_layers", "cnn_features", "channels", "share_encoder", "encoder", "encoder_kwargs"),
+        )
     },
     "total_timesteps": "epochs and steps_per_epoch, or learn(total_timesteps)",
 }
@@ -186,7 +189,8 @@ class AgentConfig:
 
     policy_kwargs: Annotated[dict[str, Any] | None, BeforeValidator(_own_copy)] = None
     """Keyword arguments of the policy class: `hidden_sizes`, `activation`, `output_activation`, each one value for both
-    nets or `{"actor": ..., "critic": ...}`; `n_critics`; `normalize_observations`."""
+    nets or `{"actor": ..., "critic": ...}`; `n_critics`; `normalize_observations`; for images `cnn_layers`,
+    `cnn_features`, `channels`, `share_encoder`, `encoder`, `encoder_kwargs`."""
 
     max_ep_len: PositiveInt | None = None
     """Length at which an episode is truncated. None: the environment's own limit."""

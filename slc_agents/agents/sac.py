@@ -21,7 +21,7 @@ class SAC(Agent[SACConfig]):
     """Soft actor-critic (Haarnoja et al. 2019, arXiv 1812.05905): off-policy, for continuous actions.
 
     Args:
-        policy: `"MlpPolicy"`, or a policy class.
+        policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), or a policy class.
         env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`.
         config: Hyperparameters; keywords replace single ones.
         eval_env: Environment of the test episodes; None: made like `env`.

@@ -297,11 +297,15 @@ class TorchLearner(ABC):
                 yield f"optimizer/{name}/step", torch.tensor(optimizer.steps)
 
     def _split(self, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Gives a parameter its archive name; an ensemble's is split into its members': critic/0/..., critic/1/..."""
+        """Gives a parameter its archive name; an ensemble's is split into its members': critic/0/..., critic/1/...
+
+        What the members share, such as an encoder in front of them, is no part of the ensemble: critic/encoder/...
+        """
         for part in ("critic", "critic_target"):
-            if name.startswith(f"{part}.") and getattr(getattr(self.policy, part), "is_ensemble", False):
+            inner = name.removeprefix(f"{part}.")
+            if inner != name and _is_stacked(getattr(self.policy, part), inner):
                 for i in range(len(tensor)):
-                    yield f"{part}/{i}/{name.removeprefix(f'{part}.').replace('.', '/')}", tensor[i]
+                    yield f"{part}/{i}/{inner.replace('.', '/')}", tensor[i]
                 return
         yield name.replace(".", "/"), tensor
 
@@ -321,6 +325,16 @@ class TorchLearner(ABC):
             torch.from_numpy(batch.discount).to(self.device),
             torch.from_numpy(batch.terminated).to(self.device),
         )
+
+
+def _is_stacked(module: nn.Module, name: str) -> bool:
+    """Says whether a parameter, by its name, lies in an ensemble: the module, or one of those on the way to it."""
+    while not getattr(module, "is_ensemble", False):
+        child, _, name = name.partition(".")
+        if not name:
+            return False
+        module = getattr(module, child)
+    return True
 
 
 def _without_group(name: str, group: str) -> str:

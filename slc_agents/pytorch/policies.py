@@ -8,8 +8,11 @@ A policy is an `nn.Module` with the parts
 - `features(observation)`: what actor and critic see of an observation; `observe(observation)`;
 - `observation_space`, `action_space`: those of the environment.
 
-A user's own policy is a subclass that makes one of these differently (`make_actor`, `make_critic`), or any module that
-has them all.
+`MlpPolicy` flattens what it observes. `CnnPolicy` and `MultiInputPolicy` have encoders in front of actor and critic
+(`slc_agents.pytorch.encoders`); observations come to these flat too, and get their shapes back there.
+
+A user's own policy is a subclass that makes one of these differently (`make_actor`, `make_critic`, `make_encoder`), or
+any module that has them all.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ import copy
 import inspect
 import math
 import operator
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -28,15 +31,37 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from slc_agents.errors import check_whole_number, reject_unknown_keywords
+from slc_agents.errors import UnsupportedSpaceError, check_whole_number, reject_unknown_keywords
 from slc_agents.pytorch.critics import CriticEnsemble
+from slc_agents.pytorch.encoders import (
+    NATURE_CNN,
+    NATURE_FEATURES,
+    Channels,
+    CnnEncoder,
+    DetachedEncoder,
+    Encoded,
+    EncodedActor,
+    MultiInputEncoder,
+    TensorObservation,
+    Unflatten,
+    is_image,
+)
 from slc_agents.pytorch.networks import Dense, find_activation, make_mlp
 from slc_agents.pytorch.normalizer import IdentityNormalizer, ObservationNormalizer
 from slc_agents.spaces import check_action_space, check_observation_space, observation_boxes, observation_size
 
-__all__ = ["MlpPolicy", "SquashedGaussianActor", "TensorObservation", "make_policy"]
-
-TensorObservation: TypeAlias = "Tensor | dict[str, Tensor]"
+__all__ = [
+    "CnnEncoder",
+    "CnnPolicy",
+    "CriticEnsemble",
+    "EncoderPolicy",
+    "MlpPolicy",
+    "MultiInputEncoder",
+    "MultiInputPolicy",
+    "SquashedGaussianActor",
+    "TensorObservation",
+    "make_policy",
+]
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 DEFAULT_HIDDEN_SIZES = {"actor": (256, 256), "critic": (256, 256)}
@@ -146,12 +171,18 @@ class MlpPolicy(nn.Module):
             net: find_activation(value, "policy_kwargs: output_activation")
             for net, value in _per_net(output_activation, DEFAULT_OUTPUT_ACTIVATION, "output_activation").items()
         }
-        self.normalizer: nn.Module = (
-            ObservationNormalizer(self.n_features) if normalize_observations else IdentityNormalizer()
-        )
-        self.actor = self.make_actor()
-        self.critic = self.make_critic()
+        n_normalized = self.count_normalized() if normalize_observations else 0
+        self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
+        self.actor, self.critic = self.make_networks()
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
+
+    def count_normalized(self) -> int:
+        """Returns how many of an observation's numbers the normaliser is for: all."""
+        return self.n_features
+
+    def make_networks(self) -> tuple[nn.Module, nn.Module]:
+        """Makes actor and critics."""
+        return self.make_actor(), self.make_critic()
 
     def make_actor(self) -> nn.Module:
         """Makes the actor: `actor(features, noise)` and `actor.mean_action(features)`."""
@@ -179,11 +210,15 @@ class MlpPolicy(nn.Module):
 
         uint8 values are divided by 255: networks start from inputs of the size of one.
         """
+        return self.join(observation, list(observation_boxes(self.observation_space)))
+
+    def join(self, observation: TensorObservation, keys: Sequence[str]) -> Tensor:
+        """Flattens some keys of an observation, in that order; see `flatten`. A Box has the key ''."""
         parts = observation if isinstance(observation, dict) else {"": observation}
+        boxes = observation_boxes(self.observation_space)
         flat = [
-            parts[key].reshape(parts[key].shape[0], math.prod(box.shape)).float()
-            / (255.0 if box.dtype == np.uint8 else 1.0)
-            for key, box in observation_boxes(self.observation_space).items()
+            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / _scale(boxes[key])
+            for key in keys
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
@@ -197,7 +232,170 @@ class MlpPolicy(nn.Module):
         self.normalizer.observe(self.flatten(observation))  # type: ignore[operator]
 
 
-FOREIGN_NAMES = {"net_arch": "hidden_sizes", "activation_fn": "activation", "ac_kwargs": "policy_kwargs itself"}
+class EncoderPolicy(MlpPolicy):
+    """Encoders before the perceptrons of `MlpPolicy`: what `CnnPolicy` and `MultiInputPolicy` share.
+
+    The actor has one, and the critics have one together, with its slow copy in the target; or, with `share_encoder`,
+    the actor uses that of the critics, which the critics' loss alone trains. Images are uint8 until they come here;
+    they are divided by 255, and never normalised by statistics.
+
+    Args:
+        observation_space: See the subclass.
+        action_space: A Box with finite bounds.
+        cnn_layers: Channels, kernel and stride of each convolution, `[(32, 8, 4), ...]`.
+        cnn_features: Features of an image.
+        channels: Where images have their channels, "first" or "last"; None: where the smaller dimension is, of the
+            first and the last one of [C, H, W] or [H, W, C], and last where they are equal.
+        share_encoder: Whether actor and critics have one encoder.
+        encoder: What makes an encoder of your own: `encoder(observation_space, **encoder_kwargs)` is a module with the
+            attribute `n_features`, whose forward maps an observation [B, *shape] (a dict of them for a Dict space;
+            float32, images in [0, 1] and in the environment's own layout) to [B, n_features]. None: the class's own.
+        encoder_kwargs: Keywords for it.
+        hidden_sizes: Widths of the hidden layers behind the encoder.
+        activation: See `MlpPolicy`, as for all that follow.
+        output_activation: Activation after the actor's last hidden layer, and after the critic's output.
+        n_critics: Number of critics.
+        normalize_observations: Whether what is no image is normalised by its running mean and variance.
+
+    Raises:
+        ValueError: If a value is out of range, or an image is too small for the convolutions.
+        UnsupportedSpaceError: If the space is of another kind than the policy is for.
+        TypeError: If what `encoder` makes isn't one.
+    """
+
+    encoder_class: Callable[..., nn.Module]
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        cnn_layers: Sequence[Sequence[int]] = NATURE_CNN,
+        cnn_features: int = NATURE_FEATURES,
+        channels: Channels | None = None,
+        share_encoder: bool = False,
+        encoder: Callable[..., nn.Module] | None = None,
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
+        activation: str | type[nn.Module] | Mapping[str, Any] = DEFAULT_ACTIVATION,
+        output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
+        n_critics: int = 2,
+        normalize_observations: bool = False,
+    ) -> None:
+        check_observation_space(observation_space)
+        self.check_kind(observation_space, has_own_encoder=encoder is not None)
+        if not isinstance(share_encoder, (bool, np.bool_)):
+            raise ValueError(f"policy_kwargs: share_encoder={share_encoder!r}; True or False is needed")
+        self.share_encoder = bool(share_encoder)
+        cnn = {"cnn_layers": cnn_layers, "cnn_features": cnn_features, "channels": channels}
+        self._make_encoder, self._encoder_kwargs = _choose_encoder(self.encoder_class, cnn, encoder, encoder_kwargs)
+        boxes = observation_boxes(observation_space)
+        self.images = [key for key, box in boxes.items() if is_image(box)]
+        self.vectors = [key for key in boxes if key not in self.images]
+        super().__init__(
+            observation_space,
+            action_space,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            n_critics=n_critics,
+            normalize_observations=normalize_observations,
+        )
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` if the policy isn't for spaces of this kind."""
+
+    def count_normalized(self) -> int:
+        """Returns how many of an observation's numbers the normaliser is for: those that are no image's."""
+        boxes = observation_boxes(self.observation_space)
+        return sum(math.prod(boxes[key].shape) for key in self.vectors)
+
+    def make_encoder(self) -> nn.Module:
+        """Makes an encoder: from observations [B, *shape] to features [B, encoder.n_features]."""
+        return self._make_encoder(self.observation_space, **self._encoder_kwargs)
+
+    def make_networks(self) -> tuple[nn.Module, nn.Module]:
+        """Makes actor and critics behind their encoders; `make_actor` and `make_critic` are for encoded features."""
+        unflatten = Unflatten(self.observation_space, [*self.images, *self.vectors])
+        encoder = self._checked_encoder()
+        self.n_features = int(encoder.n_features)  # type: ignore[arg-type]
+        critic = Encoded(unflatten, encoder, self.make_critic())
+        actor_encoder = DetachedEncoder(encoder) if self.share_encoder else self._checked_encoder()
+        return EncodedActor(copy.deepcopy(unflatten), actor_encoder, self.make_actor()), critic
+
+    def _checked_encoder(self) -> nn.Module:
+        encoder = self.make_encoder()
+        n_features = getattr(encoder, "n_features", None)
+        if not isinstance(encoder, nn.Module) or not isinstance(n_features, (int, np.integer)) or n_features < 1:
+            raise TypeError(
+                f"policy_kwargs: the encoder is {type(encoder).__name__} with n_features={n_features!r}; an nn.Module "
+                "whose attribute n_features says the size of what it gives is needed"
+            )
+        return encoder
+
+    def features(self, observation: TensorObservation) -> Tensor:
+        """Returns what the encoders see, flat: images in [0, 1], then the rest, normalised; [B, all numbers]."""
+        parts = [self.join(observation, [key]) for key in self.images]
+        if self.vectors:
+            parts.append(self.normalizer(self.join(observation, self.vectors)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def observe(self, observation: TensorObservation) -> None:
+        """Takes training observations into the normaliser's statistics, without their images."""
+        if self.vectors:
+            self.normalizer.observe(self.join(observation, self.vectors))  # type: ignore[operator]
+
+
+class CnnPolicy(EncoderPolicy):
+    """Convolutions for images: a uint8 Box [H, W], [C, H, W], [H, W, C], or stacked frames of the latter two.
+
+    See `EncoderPolicy` for the keywords, `CnnEncoder` for the network. With an encoder of your own, any Box will do.
+    """
+
+    encoder_class = CnnEncoder
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` unless the space is an image."""
+        if not isinstance(space, spaces.Box):
+            raise UnsupportedSpaceError(
+                f"observation space: CnnPolicy is for images; received {space}. Use 'MultiInputPolicy' for a Dict"
+            )
+        if not has_own_encoder and not is_image(space):
+            raise UnsupportedSpaceError(
+                f"observation space: CnnPolicy is for images, uint8 from 0 to 255 of 2 to 4 dimensions; received "
+                f"{space}. Use 'MlpPolicy' for vectors; convert images of another type to uint8, or give an encoder "
+                "of your own (policy_kwargs={'encoder': ...})"
+            )
+
+
+class MultiInputPolicy(EncoderPolicy):
+    """Convolutions for each image of a Dict; everything else is flattened and joined with their features.
+
+    See `EncoderPolicy` for the keywords, `MultiInputEncoder` for the network.
+    """
+
+    encoder_class = MultiInputEncoder
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` unless the space is a Dict."""
+        if not isinstance(space, spaces.Dict):
+            raise UnsupportedSpaceError(
+                f"observation space: MultiInputPolicy is for a Dict of boxes; received {space}. Use "
+                f"{'CnnPolicy' if isinstance(space, spaces.Box) and is_image(space) else 'MlpPolicy'!r}"
+            )
+
+
+FOREIGN_NAMES = {
+    "net_arch": "hidden_sizes",
+    "activation_fn": "activation",
+    "ac_kwargs": "policy_kwargs itself",
+    "features_extractor_class": "encoder, of CnnPolicy and MultiInputPolicy",
+    "features_extractor_kwargs": "encoder_kwargs, of CnnPolicy and MultiInputPolicy",
+    "share_features_extractor": "share_encoder, of CnnPolicy and MultiInputPolicy",
+}
 PARTS = (
     "observation_space",
     "action_space",
@@ -208,7 +406,11 @@ PARTS = (
     "features",
     "observe",
 )
-POLICIES: dict[str, type[nn.Module]] = {"MlpPolicy": MlpPolicy}
+POLICIES: dict[str, type[nn.Module]] = {
+    "MlpPolicy": MlpPolicy,
+    "CnnPolicy": CnnPolicy,
+    "MultiInputPolicy": MultiInputPolicy,
+}
 
 
 def make_policy(
@@ -254,6 +456,32 @@ def make_policy(
 
 def _scale(box: spaces.Box) -> float:
     return 255.0 if box.dtype == np.uint8 else 1.0
+
+
+def _choose_encoder(
+    own: Callable[..., nn.Module],
+    cnn: Mapping[str, Any],
+    encoder: Callable[..., nn.Module] | None,
+    encoder_kwargs: Mapping[str, Any] | None,
+) -> tuple[Callable[..., nn.Module], dict[str, Any]]:
+    """Returns what makes an encoder, and its keywords: the policy's own with those of `cnn`, or the user's."""
+    if encoder is None:
+        if encoder_kwargs:
+            raise ValueError(
+                f"policy_kwargs: encoder_kwargs={dict(encoder_kwargs)!r} without an encoder; the policy's own has "
+                f"{', '.join(cnn)}, beside encoder_kwargs, not in it"
+            )
+        return own, dict(cnn)
+    if not callable(encoder):
+        raise ValueError(f"policy_kwargs: encoder={encoder!r}; a class that makes encoders is needed")
+    defaults = {"cnn_layers": NATURE_CNN, "cnn_features": NATURE_FEATURES, "channels": None}
+    for name, value in cnn.items():
+        if value is not defaults[name]:  # it was given
+            raise ValueError(
+                f"policy_kwargs: {name}={value!r} is for the policy's own encoder; give yours what it takes in "
+                "encoder_kwargs"
+            )
+    return encoder, dict(encoder_kwargs or {})
 
 
 def _per_net(value: Any, defaults: Mapping[str, Any], name: str) -> dict[str, Any]:

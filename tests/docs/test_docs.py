@@ -180,6 +180,23 @@ def test_table_of_policy_kwargs_has_all() -> None:
         assert shown[1].replace('"', "'") == repr(default), name
 
 
+def test_table_of_policy_kwargs_for_images_has_all() -> None:
+    common = policies.MlpPolicy.__init__.__kwdefaults__
+    keywords = policies.EncoderPolicy.__init__.__kwdefaults__
+    assert {name: keywords[name] for name in common} == common
+    own = {name: default for name, default in keywords.items() if name not in common}
+    assert first_cells("using.md", "| key for images | default |") == list(own)
+    text = (DOCS / "using.md").read_text(encoding="utf-8")
+    for name, default in own.items():
+        shown = re.search(rf"^\| `{name}` \| `(.+?)` \|", text, re.MULTILINE)
+        assert shown is not None
+        assert shown[1] == repr(default), name
+
+
+def test_table_of_policies_has_all() -> None:
+    assert first_cells("using.md", "| policy | observations |") == list(policies.POLICIES)
+
+
 def test_table_of_metrics_has_what_the_log_writes() -> None:
     settings = {"steps_per_epoch": 250, "update_after": 200, "steps_per_update": 1, "num_test_episodes": 1}
     model = SAC("MlpPolicy", "Pendulum-v1", seed=0, policy_kwargs={"hidden_sizes": [8]}, **settings).learn(250)

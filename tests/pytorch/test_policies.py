@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import slc_agents.policies
 from slc_agents import SAC
 from slc_agents.errors import UnsupportedSpaceError
 from slc_agents.policies import MlpPolicy
@@ -193,6 +194,25 @@ def test_unknown_policy_names(policy: str) -> None:
     with pytest.raises(ValueError, match="'MlpPolicy'") as caught:
         make(policy=policy)
     assert repr(policy) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", policies.POLICIES)
+def test_every_policy_has_a_public_class_of_its_name(name: str) -> None:
+    assert getattr(slc_agents.policies, name) is policies.POLICIES[name]
+
+
+def test_ensembles_of_a_user_s_own_are_split_wherever_they_stand() -> None:
+    class Nested(MlpPolicy):
+        def make_critic(self) -> nn.Module:
+            critic = nn.Module()
+            critic.shift = nn.Parameter(torch.zeros(3))
+            critic.inner = super().make_critic()
+            return critic
+
+    names = SAC(Nested, "Pendulum-v1", policy_kwargs={"hidden_sizes": [4]}).get_parameters()
+    assert names["critic/shift"].shape == (3,)  # what the members share is one tensor
+    assert names["critic/1/inner/value/weight"].shape == (4, 1)
+    assert "optimizer/critic/0/inner/value/weight/m" in names
 
 
 @pytest.mark.parametrize("policy", [3, None, dict, nn.Linear(1, 1)])
