@@ -55,6 +55,7 @@ class Sink(Protocol):
     """Somewhere that rows go to.
 
     A sink opens what it needs at its first `write`, not when it is made, and may be written to again after `close`.
+    One that also has `write_hyperparameters(hyperparameters)` gets them, as a flat mapping, when training starts.
     """
 
     def write(self, row: Mapping[str, Value], step: int) -> None:
@@ -97,6 +98,7 @@ class Logger:
         self.sinks: tuple[Sink, ...] = tuple(sinks)
         self.latest: dict[str, Value] = {}
         self._pending: dict[str, Value | _Mean] = {}
+        self._hyperparameters: dict[str, Value] = {}  # those that the sinks have
         # Rows that `progress.csv` is to be cut back to before the next one is written; None if it stays as it is.
         self._cut_back_to: int | None = None
 
@@ -156,6 +158,24 @@ class Logger:
             self.latest = dict(row)
             self._pending.clear()
         return row
+
+    def write_hyperparameters(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Hands hyperparameters to the sinks that record such: TensorBoard and Weights & Biases.
+
+        Nothing is written where these are the ones that were handed over last.
+
+        Args:
+            hyperparameters: Values by name, of any kind. Mappings in it are flattened (`policy_kwargs/hidden_sizes`);
+                what is neither a number nor a text is recorded as the text that Python shows of it.
+        """
+        flat = _flat(hyperparameters)
+        if flat == self._hyperparameters:
+            return
+        self._hyperparameters = flat
+        for sink in self.sinks:
+            write = getattr(sink, "write_hyperparameters", None)
+            if write is not None:
+                write(flat)
 
     def prepare(self) -> None:
         """Makes sure that rows can be written, as `dump` does, for those who want to know before a long epoch.
@@ -378,6 +398,7 @@ class TensorBoardSink:
     """
 
     FLUSH_SECONDS = 1
+    RESULTS = ("eval/mean_reward", "rollout/ep_rew_mean")  # what stands beside hyperparameters
 
     def __init__(self, log_dir: Path | str) -> None:
         self.log_dir = Path(log_dir)
@@ -386,6 +407,23 @@ class TensorBoardSink:
 
     def write(self, row: Mapping[str, Value], step: int) -> None:
         """Stores a row, at `step` on the horizontal axis."""
+        writer = self._open()
+        for key, value in row.items():
+            if isinstance(value, str):
+                writer.add_text(key, value, step)
+            else:
+                writer.add_scalar(key, value, step)
+
+    def write_hyperparameters(self, hyperparameters: Mapping[str, Value]) -> None:
+        """Stores hyperparameters, for the tab HPARAMS, beside the returns that they led to."""
+        writer = self._open()
+        # The writer's own add_hparams makes another run of it, which would know nothing of this one's rows. The third
+        # record says that the run has ended, which it hasn't.
+        records = self._module.summary.hparams(dict(hyperparameters), dict.fromkeys(self.RESULTS))
+        for summary in records[:2]:
+            writer.file_writer.add_summary(summary)
+
+    def _open(self) -> Any:
         if self._writer is None:
             # Event files are named by the second, and an equal name would overwrite what another writer has stored.
             suffix = f".{os.getpid()}.{next(_event_files)}"
@@ -393,11 +431,7 @@ class TensorBoardSink:
             self._writer = self._module.SummaryWriter(
                 logdir=str(self.log_dir), filename_suffix=suffix, flush_secs=self.FLUSH_SECONDS
             )
-        for key, value in row.items():
-            if isinstance(value, str):
-                self._writer.add_text(key, value, step)
-            else:
-                self._writer.add_scalar(key, value, step)
+        return self._writer
 
     def close(self) -> None:
         """Closes the event file; a later row starts another one in the same folder."""
@@ -436,6 +470,15 @@ class WandbSink:
             self._open()
         # Not as log(step=...): W&B drops rows whose step is less than the last one's, as when `learn` starts over.
         self._run.log({**row, self.STEP_KEY: step})
+
+    def write_hyperparameters(self, hyperparameters: Mapping[str, Value]) -> None:
+        """Stores hyperparameters in the run's config; what the user has put there stays."""
+        if self._run is None:
+            self._open()
+        if self._own_run:
+            self._run.config.update(dict(hyperparameters), allow_val_change=True)
+        else:
+            self._run.config.setdefaults(dict(hyperparameters))
 
     def close(self) -> None:
         """Finishes the run if the sink started it; a later row continues the same run."""
@@ -600,6 +643,17 @@ def _plain(key: str, value: Any) -> Value:
         return float(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"the value of {key!r} must be a number or a text, got {value!r}") from error
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Returns a nested mapping as a flat one of plain values."""
+    flat: dict[str, Value] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}/"))
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else repr(value)
+    return flat
 
 
 def _cells(row: Mapping[str, Value]) -> dict[str, str]:

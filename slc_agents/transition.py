@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Batch", "Episode", "Observation", "Transition"]
+__all__ = ["Array", "Batch", "Episode", "Observation", "Step", "Transition"]
 
 Array: TypeAlias = NDArray[Any]
 Observation: TypeAlias = "Array | dict[str, Array]"
@@ -45,3 +45,12 @@ class Episode(NamedTuple):
     reward: float  # undiscounted sum
     length: int
     env_index: int
+
+
+class Step(NamedTuple):
+    """All that one step of `n` parallel environments brought."""
+
+    transition: Transition
+    episodes: list[Episode]  # that it ended
+    observation: Observation  # [n, *shape], what the environments show now: the first one of a new episode
+    info: dict[str, Any]  # as gymnasium's vector environments give it, an array for each key

@@ -74,6 +74,27 @@ def test_last_value_wins_and_means_are_averaged() -> None:
     assert sink.rows == [(7, {"a": 2, "m": 3.0})]
 
 
+def test_sinks_that_take_hyperparameters_get_them_flat_and_once() -> None:
+    class Takes(MemorySink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hyperparameters: list[Mapping[str, Value]] = []
+
+        def write_hyperparameters(self, hyperparameters: Mapping[str, Value]) -> None:
+            self.hyperparameters.append(hyperparameters)
+
+    takes = Takes()
+    logger = Logger(sinks=[MemorySink(), takes])
+    nested = {"a": 1, "b": {"c": None, "d": {"e": [2, 3]}}, "f": {}, "g": True, "h": "text"}
+    for values in (nested, nested, {"a": 2}):
+        logger.write_hyperparameters(values)
+    assert takes.hyperparameters == [
+        {"a": 1, "b/c": "None", "b/d/e": "[2, 3]", "f": "{}", "g": True, "h": "text"},
+        {"a": 2},
+    ]
+    assert takes.rows == []
+
+
 def test_a_dump_clears() -> None:
     sink = MemorySink()
     logger = Logger(sinks=[sink])
@@ -629,6 +650,31 @@ def test_tensorboard_events_hold_the_values(tmp_path: Path) -> None:
     assert "note" not in first.Tags()["scalars"]
 
 
+def test_tensorboard_has_the_hyperparameters_of_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    metadata = pytest.importorskip("tensorboard.plugins.hparams.metadata")
+    logger = make_logger(tmp_path, sinks=["tensorboard"])
+    logger.write_hyperparameters({"gamma": 0.5, "export": False, "policy_kwargs": {"hidden_sizes": [8, 8]}})
+    logger.record("eval/mean_reward", 1.5)
+    logger.dump(10)
+    logger.close()
+
+    (path,) = (tmp_path / "tensorboard").iterdir()  # in the run's own file, so that results stand beside them
+    reader = accumulator.EventAccumulator(str(path))
+    reader.Reload()
+    assert reader.Scalars("eval/mean_reward")[0].value == 1.5
+    content = reader.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    found = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert found["gamma"].number_value == 0.5
+    assert found["export"].WhichOneof("kind") == "bool_value"
+    assert found["policy_kwargs/hidden_sizes"].string_value == "[8, 8]"
+    experiment = metadata.parse_experiment_plugin_data(
+        reader.summary_metadata["_hparams_/experiment"].plugin_data.content
+    )
+    assert [info.name.tag for info in experiment.metric_infos] == ["eval/mean_reward", "rollout/ep_rew_mean"]
+
+
 def test_tensorboard_rows_reach_the_disk_while_the_run_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     sink = TensorBoardSink(tmp_path)
@@ -644,6 +690,17 @@ def test_tensorboard_rows_reach_the_disk_while_the_run_goes_on(tmp_path: Path) -
         sink.close()
 
 
+class FakeConfig(dict[str, Any]):
+    """Stands for a run's config."""
+
+    def update(self, values: Mapping[str, Any], allow_val_change: bool) -> None:  # type: ignore[override]
+        assert allow_val_change
+        super().update(values)
+
+    def setdefaults(self, values: Mapping[str, Any]) -> None:
+        super().update({**values, **self})
+
+
 class FakeRun:
     """Stands for a run of W&B."""
 
@@ -652,6 +709,7 @@ class FakeRun:
         self.logged: list[dict[str, Any]] = []
         self.metrics: list[tuple[str, str | None]] = []
         self.finished = 0
+        self.config = FakeConfig()
 
     def log(self, row: dict[str, Any]) -> None:
         self.logged.append(row)
@@ -713,6 +771,25 @@ def test_wandb_uses_the_users_run_and_leaves_it_open(monkeypatch: pytest.MonkeyP
     assert wandb.started == []
 
 
+def test_hyperparameters_stand_in_wandbs_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    logger = make_logger(tmp_path, sinks=["wandb"])
+    logger.write_hyperparameters({"gamma": 0.9, "n_envs": 1})
+    logger.write_hyperparameters({"gamma": 0.9, "n_envs": 2})
+    ((run, _),) = wandb.started
+    assert run.config == {"gamma": 0.9, "n_envs": 2}
+    assert run.logged == []
+
+
+def test_what_the_user_has_put_into_wandbs_config_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = FakeRun()
+    run.config["gamma"] = "mine"
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandb(run))
+    WandbSink().write_hyperparameters({"gamma": 0.9, "seed": 3})
+    assert run.config == {"gamma": "mine", "seed": 3}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
 def test_wandb_itself(tmp_path: Path, mode: str) -> None:
@@ -721,10 +798,12 @@ def test_wandb_itself(tmp_path: Path, mode: str) -> None:
     script = (
         "from slc_agents.logger import make_logger\n"
         "logger = make_logger('out', sinks=['csv', 'wandb'])\n"
+        "logger.write_hyperparameters({'gamma': 0.9, 'nested': {'sizes': [8, 8]}})\n"
         "for step in (2000, 1000):\n"
         "    logger.record('train/alpha', 0.5)\n"
         "    logger.dump(step)\n"
         "run = logger.sinks[1]._run\n"
+        "assert dict(run.config) == {'gamma': 0.9, 'nested/sizes': '[8, 8]'}, dict(run.config)\n"
         "assert run.summary['train/alpha'] == 0.5, dict(run.summary)\n"
         "assert run.summary['global_step'] == 1000, dict(run.summary)\n"
         "logger.close()\n"

@@ -44,7 +44,7 @@ from slc_agents.training import loop
 from slc_agents.training.collector import Collector
 from slc_agents.training.evaluation import evaluate_policy, run_episodes
 from slc_agents.training.state import Run, TrainingState
-from slc_agents.transition import Array, Episode
+from slc_agents.transition import Array, Episode, Step
 
 __all__ = ["Agent", "AgentLearner"]
 
@@ -305,6 +305,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.callbacks = callbacks
         hooks = CallbackList(everything)
         hooks.bind(self)
+        self.logger.write_hyperparameters(self.config.to_dict())
         if self.config.num_test_episodes:
             self._find_test_env()
         self._loop = loop.TrainingLoop(
@@ -500,6 +501,16 @@ class Agent(ABC, Generic[ConfigT]):
     def last_episode(self) -> Episode | None:
         """The episode that finished last."""
         return self._state.last_episode
+
+    @property
+    def recent_episodes(self) -> tuple[Episode, ...]:
+        """The last 100 episodes to have finished, as the log's means count them."""
+        return tuple(self._state.recent_episodes)
+
+    @property
+    def last_step(self) -> Step | None:
+        """What the environments' last step brought; None before the first since they were all reset."""
+        return None if self._collector is None else self._collector.last_step
 
     @property
     def mean_recent_return(self) -> float | None:

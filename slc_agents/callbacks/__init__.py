@@ -15,6 +15,7 @@ from slc_agents.callbacks.evaluation import (
     StopTrainingOnNoModelImprovement,
     StopTrainingOnRewardThreshold,
 )
+from slc_agents.callbacks.foreign import ForeignCallback
 from slc_agents.callbacks.progress import ProgressBarCallback
 from slc_agents.callbacks.saving import CheckpointCallback, ExportCallback
 from slc_agents.callbacks.stopping import StopTrainingOnMaxEpisodes
@@ -27,6 +28,7 @@ __all__ = [
     "EvalCallback",
     "EveryNTimesteps",
     "ExportCallback",
+    "ForeignCallback",
     "FunctionCallback",
     "ProgressBarCallback",
     "StopTrainingOnMaxEpisodes",

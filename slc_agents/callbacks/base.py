@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from slc_agents.errors import check_whole_number
 from slc_agents.logger import Logger
 from slc_agents.transition import Episode
 
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
+    from slc_agents.callbacks.foreign import ForeignCallbackLike
 
 __all__ = [
     "Callback",
@@ -20,10 +23,16 @@ __all__ = [
     "EveryNTimesteps",
     "FunctionCallback",
     "Periodic",
+    "goes_on",
     "make_callback",
 ]
 
-CallbackLike: TypeAlias = "Callback | Callable[[Any], object] | Sequence[CallbackLike]"
+CallbackLike: TypeAlias = "Callback | ForeignCallbackLike | Callable[[Any], object] | Sequence[CallbackLike]"
+
+
+def goes_on(answer: object) -> bool:
+    """Whether training goes on after a callback's answer: it does, unless that is False (numpy's False is one too)."""
+    return answer is not False and not (isinstance(answer, np.bool_) and not answer)
 
 
 class Callback:
@@ -114,7 +123,7 @@ class CallbackList(Callback):
     def on_step(self) -> bool:
         """Passes it on; False if any says so."""
         answers = [callback.on_step() for callback in self.callbacks]
-        return all(answer is not False for answer in answers)
+        return all(goes_on(answer) for answer in answers)
 
     def on_rollout_end(self) -> None:
         """Passes it on."""
@@ -157,7 +166,7 @@ class FunctionCallback(Callback):
 
     def on_step(self) -> bool:
         """Calls the function."""
-        return self.function(self.model) is not False
+        return goes_on(self.function(self.model))
 
 
 class Periodic(Callback):
@@ -226,20 +235,26 @@ class EveryNTimesteps(Periodic):
 
 
 def make_callback(callback: CallbackLike | None) -> Callback:
-    """Makes one callback of what `learn` accepts: a callback, a function, a list of these, or nothing.
+    """Makes one callback of what `learn` accepts.
+
+    That is a callback, one that was written for Stable-Baselines3, a function, a list of these, or nothing.
 
     Raises:
         TypeError: If it is none of these.
     """
+    from slc_agents.callbacks.foreign import ForeignCallback, ForeignCallbackLike  # built on this module
+
     if callback is None:
         return CallbackList([])
     if isinstance(callback, Callback):
         return callback
+    if isinstance(callback, ForeignCallbackLike) and not isinstance(callback, type):
+        return ForeignCallback(callback)
     if isinstance(callback, Sequence) and not isinstance(callback, str):
         return CallbackList(callback)
     if callable(callback) and not isinstance(callback, type):
         return FunctionCallback(callback)
     raise TypeError(
         f"callback: received {callback!r}; allowed are a slc_agents.callbacks.Callback object, a function f(model), "
-        "or a list of these"
+        "a callback for Stable-Baselines3 (with init_callback and on_step), or a list of these"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Periodic, make_callback
+from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Periodic, goes_on, make_callback
 from slc_agents.envs import EnvLike, make_vector_env
 from slc_agents.envs.vector import have_one_in_common
 from slc_agents.errors import check_whole_number
@@ -119,8 +119,8 @@ class EvalCallback(Periodic):
             self.best_mean_reward = self.last_mean_reward
             if self.best_model_save_path is not None:
                 model.save(self.best_model_save_path / "best_model.zip")
-            go_on = self.callback_on_new_best.on_step() is not False
-        return self.callback_after_eval.on_step() is not False and go_on
+            go_on = goes_on(self.callback_on_new_best.on_step())
+        return goes_on(self.callback_after_eval.on_step()) and go_on
 
     def on_training_end(self) -> None:
         """Passes it on."""

@@ -17,7 +17,7 @@ from slc_agents.envs.episode_limit import check_episode_limit
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
 from slc_agents.errors import NonFiniteError
 from slc_agents.spaces import convert_observation, map_observation
-from slc_agents.transition import Array, Episode, Observation, Transition
+from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
 __all__ = ["Collector"]
 
@@ -35,6 +35,7 @@ class Collector:
 
     Attributes:
         observation: What the environments show now, [n, *shape]; None before the first `reset`.
+        last_step: What the last step brought; None before the first since `reset`.
         steps: How many transitions were made since construction, for error messages.
 
     Raises:
@@ -48,6 +49,7 @@ class Collector:
         self.n_envs = env.num_envs
         self.max_ep_len = max_ep_len
         self.observation: Observation | None = None
+        self.last_step: Step | None = None
         self.steps = 0
         self._space = env.single_observation_space
         self._mode = autoreset_mode(env)
@@ -77,6 +79,7 @@ class Collector:
         observation = self._call("reset", lambda: self.env.reset(seed=seed)[0])
         _LAST_COLLECTOR.update(dict.fromkeys(self._members, self._token))
         self.observation = self._checked(observation, "reset()")
+        self.last_step = None
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._resets_next[:] = False
@@ -129,6 +132,7 @@ class Collector:
         transition = Transition(
             observation, action, reward.astype(np.float32), next_observation, terminated, truncated, valid
         )
+        self.last_step = Step(transition, episodes, self.observation, info)
         return transition, episodes
 
     def _reset_ended(

@@ -500,6 +500,28 @@ def test_logger_kwargs_sinks(tmp_path: Path) -> None:
     assert [type(sink) for sink in model.logger.sinks] == [TensorBoardSink]
 
 
+def test_hyperparameters_are_recorded_when_training_starts() -> None:
+    class Takes:
+        def __init__(self) -> None:
+            self.calls: list[tuple[str, Any]] = []
+
+        def write(self, row: Any, step: int) -> None:
+            self.calls.append(("row", step))
+
+        def write_hyperparameters(self, hyperparameters: Any) -> None:
+            self.calls.append(("hyperparameters", dict(hyperparameters)))
+
+        def close(self) -> None: ...
+
+    model, sink = make(lr_a=0.5, policy_kwargs={"hidden_sizes": {"actor": [4]}}), Takes()
+    model.logger.sinks = (sink,)
+    model.learn(10).learn(10)
+    (first, values), *rows = sink.calls
+    assert first == "hyperparameters"
+    assert (values["lr_a"], values["policy_kwargs/hidden_sizes/actor"], values["seed"]) == (0.5, "[4]", model.seed)
+    assert [name for name, _ in rows] == ["row", "row"]
+
+
 @covers("verbose")
 def test_verbose_and_logger_kwargs_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     make().learn(10)

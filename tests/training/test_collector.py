@@ -216,6 +216,22 @@ def test_resets_restart_the_counts():
     assert (episode.reward, episode.length) == (11 + 12 + 13 + 14, 4)
 
 
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP, DISABLED])
+def test_what_the_last_step_brought_is_kept(mode):
+    collector = Collector(SyncVectorEnv(factories(), autoreset_mode=mode))
+    collector.reset()
+    assert collector.last_step is None
+    for _ in range(4):
+        transition, episodes = collector.step(np.zeros((3, 2), np.float32))
+        step = collector.last_step
+        assert step.transition is transition
+        assert step.episodes is episodes
+        assert step.observation is collector.observation
+        assert isinstance(step.info, dict)
+    collector.reset()
+    assert collector.last_step is None
+
+
 def test_step_needs_a_reset_first():
     with pytest.raises(RuntimeError, match="reset"):
         Collector(make_vector_env(ScriptedEnv)).step(np.zeros((1, 2)))

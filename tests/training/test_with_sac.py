@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scripted_envs import ForeignVectorEnv, ScriptedEnv
 
@@ -15,11 +16,14 @@ from slc_agents.callbacks import (
     CheckpointCallback,
     EvalCallback,
     EveryNTimesteps,
+    ExportCallback,
     StopTrainingOnMaxEpisodes,
     StopTrainingOnNoModelImprovement,
+    StopTrainingOnRewardThreshold,
 )
 from slc_agents.errors import NotResumableError
 
+OBSERVATION = np.array([[0.6, 0.8, 1.0], [-1.0, 0.0, -3.0]], np.float32)
 SETTINGS = {
     "policy_kwargs": {"hidden_sizes": [8]},
     "batch_size": 8,
@@ -218,6 +222,41 @@ def test_evaluation_and_checkpoints_in_training(tmp_path):
     again = SAC.load(written[1], "Pendulum-v1")
     assert (again.num_timesteps, len(again.replay_buffer)) == (90, 90)
     assert model.num_timesteps == 132
+
+
+@pytest.mark.parametrize(("threshold", "steps"), [(-1e6, 40), (0.0, 80)])
+def test_stopping_by_return(threshold, steps):
+    evaluation = EvalCallback(
+        "Pendulum-v1", callback_on_new_best=StopTrainingOnRewardThreshold(threshold), n_eval_episodes=1, eval_freq=40
+    )
+    assert pendulum().learn(80, evaluation).num_timesteps == steps
+
+
+def test_stopping_without_improvement():
+    evaluation = EvalCallback(
+        "Pendulum-v1", callback_after_eval=StopTrainingOnNoModelImprovement(1), n_eval_episodes=1, eval_freq=20
+    )
+    evaluation.best_mean_reward = 1.0  # out of reach: the first evaluation counts as having found it
+    assert pendulum().learn(200, evaluation).num_timesteps == 60
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_what_is_exported_is_the_policy_of_that_moment(tmp_path):
+    best, at_best = ExportCallback(tmp_path / "best.pt"), []
+    evaluation = EvalCallback(
+        "Pendulum-v1",
+        callback_on_new_best=[best, lambda model: at_best.append(model.predict(OBSERVATION, deterministic=True)[0])],
+        n_eval_episodes=1,
+        eval_freq=100,
+    )
+    model = pendulum(lr_a=1e-2)
+    model.learn(100, evaluation)
+    model.learn(100, ExportCallback(tmp_path / "last.pt"), reset_num_timesteps=False)
+    last = model.predict(OBSERVATION, deterministic=True)[0]
+    for name, expected in (("best.pt", at_best[0]), ("last.pt", last)):
+        exported = torch.jit.load(tmp_path / name)(torch.from_numpy(OBSERVATION)).numpy()
+        np.testing.assert_allclose(exported, expected, atol=1e-5)
+    assert not np.allclose(at_best[0], last, atol=1e-4)
 
 
 def test_evaluations_must_not_disturb_the_training_env():
