@@ -126,6 +126,13 @@ def test_locals_at_the_start():
     assert "rewards" not in recorder.start
     model.learn(5, recorder, reset_num_timesteps=False)
     assert recorder.start["total_timesteps"] == 10
+
+
+def test_nothing_is_left_of_an_earlier_training():
+    recorder = Recorder()
+    callback = ForeignCallback(recorder)
+    make().learn(5, callback).learn(5, callback)
+    assert recorder.hooks.count("init") == 2
     assert "rewards" not in recorder.start
 
 
@@ -240,14 +247,14 @@ def test_each_environment_has_its_own_info(mode):
 
 
 def test_a_step_that_only_resets_brings_nothing():
-    env = ForeignVectorEnv([ScriptedEnv(0, (2,)), ScriptedEnv(1)], AutoresetMode.NEXT_STEP)
+    env = ForeignVectorEnv([ScriptedEnv(1), ScriptedEnv(0, (2,))], AutoresetMode.NEXT_STEP)
     recorder = Recorder()
     SAC("MlpPolicy", env, **SETTINGS).learn(7, recorder)
-    assert [step["rewards"].tolist() for step in recorder.steps] == [[1, 101], [2, 102], [0, 103], [11, 104]]
+    assert [step["rewards"].tolist() for step in recorder.steps] == [[101, 1], [102, 2], [103, 0], [104, 11]]
     assert [step["dones"].tolist() for step in recorder.steps] == [
-        [False, False], [True, False], [False, False], [False, False]
+        [False, False], [False, True], [False, False], [False, False]
     ]  # fmt: skip
-    assert [sorted(step["infos"][0]) for step in recorder.steps[1:3]] == [
+    assert [sorted(step["infos"][1]) for step in recorder.steps[1:3]] == [
         ["TimeLimit.truncated", "episode", "terminal_observation"], ["TimeLimit.truncated"]
     ]  # fmt: skip
 
@@ -288,6 +295,7 @@ def test_hyperparameters_are_found_where_attributes_are_listed():
     assert listed["lr_a"] == 1e-4
     assert listed["seed"] == 2
     assert listed["policy_kwargs"] == {"hidden_sizes": [8]}
+    assert "export" not in listed
     assert "num_timesteps" not in listed  # it would stay as it was at the start
 
 

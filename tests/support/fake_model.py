@@ -21,6 +21,7 @@ class FakeModel:
         self.env = None
         self.num_timesteps = 0
         self.num_episodes = 0
+        self.mean_recent_return: float | None = None
         self.logger = RowLogger()
         self.config = SimpleNamespace(opt_type=opt_type, max_ep_len=None, to_dict=lambda: {"seed": 3, "rate": len})
         self.run = Run(0, 100, 10, 0)
