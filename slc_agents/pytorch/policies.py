@@ -172,6 +172,11 @@ class MlpPolicy(nn.Module):
             for net, value in _per_net(output_activation, DEFAULT_OUTPUT_ACTIVATION, "output_activation").items()
         }
         n_normalized = self.count_normalized() if normalize_observations else 0
+        if normalize_observations and not n_normalized:
+            raise ValueError(
+                "policy_kwargs: normalize_observations=True; all that this policy observes are images, which are "
+                "divided by 255 instead. Leave it out"
+            )
         self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)

@@ -206,8 +206,8 @@ def test_a_dict_without_images_and_one_without_vectors() -> None:
     observation = {"b": torch.ones(1, 1), "a": torch.zeros(1, 2)}
     assert policy.critic.encoder(policy.critic.unflatten(policy.features(observation))).tolist() == [[0, 0, 1]]
     images = spaces.Dict({"a": image(12, 12, 3)})
-    policy = make_policy("MultiInputPolicy", images, ACTION, {**SMALL, "normalize_observations": True}, 0)
-    assert isinstance(policy.normalizer, IdentityNormalizer)  # there is nothing to normalise
+    policy = make_policy("MultiInputPolicy", images, ACTION, SMALL, 0)
+    assert isinstance(policy.normalizer, IdentityNormalizer)
     policy.observe({"a": pixels(3, 12, 12, 3)})
     assert policy.actor.mean_action(policy.features({"a": pixels(3, 12, 12, 3)})).shape == (3, 2)
 
@@ -232,11 +232,20 @@ def test_vectors_are_normalised_and_images_only_scaled() -> None:
     torch.testing.assert_close(seen["pose"], torch.tensor([[[-1.0, -1], [0, 0]], [[1, 1], [0, 0]]]))
 
 
-def test_a_lone_image_is_never_normalised() -> None:
-    policy: Any = make_policy("CnnPolicy", image(12, 12, 3), ACTION, {**SMALL, "normalize_observations": True}, 0)
+def test_images_alone_are_only_scaled() -> None:
+    policy: Any = make_policy("CnnPolicy", image(12, 12, 3), ACTION, SMALL, 0)
     x = pixels(4, 12, 12, 3)
     policy.observe(x)
     torch.testing.assert_close(policy.actor.unflatten(policy.features(x)), x / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [("CnnPolicy", image(12, 12, 3)), ("MultiInputPolicy", spaces.Dict({"a": image(12, 12, 3)}))],
+)
+def test_normalisation_without_anything_to_normalise_is_refused(name: str, space: Any) -> None:
+    with pytest.raises(ValueError, match="normalize_observations=True; all that this policy observes are images"):
+        make_policy(name, space, ACTION, {**SMALL, "normalize_observations": True}, 0)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------
