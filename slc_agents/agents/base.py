@@ -72,6 +72,9 @@ class AgentLearner(loop.Learner, Protocol):
     def export(self, path: Path, format: str) -> None:
         """Writes the deterministic policy to a file."""
 
+    def read_foreign_weights(self, path: Path, opt_type: str) -> dict[str, Array] | None:
+        """Returns tensors, by their archive names, of another library's file; None where the path means none."""
+
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
 

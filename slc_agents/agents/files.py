@@ -17,7 +17,7 @@ import slc_agents
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.envs import EnvLike
 from slc_agents.errors import ArchiveError
-from slc_agents.persistence import Decoder, encode, read_archive, write_archive
+from slc_agents.persistence import Decoder, encode, is_archive, read_archive, write_archive
 from slc_agents.seeding import generator_state, set_generator_state
 from slc_agents.spaces import space_from_dict, space_to_dict
 from slc_agents.training.state import TrainingState
@@ -172,20 +172,22 @@ def _load_training(
 
 
 def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
-    """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo or a live agent."""
+    """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo, a live agent or a foreign file."""
     wants_buffer = "buffer" in parts
     buffer: Mapping[str, Array] | None = None
     if hasattr(start, "get_parameters"):
         name, tensors = "the given agent", start.get_parameters()
         buffer = start.replay_buffer.state_dict() if wants_buffer else None
     elif isinstance(start, str):
-        if start.startswith("zoo:"):
-            path = pretrained_agent_path(start.removeprefix("zoo:"))
+        path = _start_path(start)
+        name = str(path)
+        foreign = None if is_archive(path) else _read_foreign(agent, path, parts)
+        if foreign is not None:
+            tensors = foreign
         else:
-            path = Path(start) / AGENT_FILE if Path(start).is_dir() else Path(start)
-        with read_archive(path) as archive:
-            name, tensors = str(path), archive.tensors()
-            buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
+            with read_archive(path / AGENT_FILE if path.is_dir() else path) as archive:
+                tensors = archive.tensors()
+                buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
     else:
         raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
     if wants_buffer and not buffer:
@@ -197,6 +199,31 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
             agent.replay_buffer.load_state_dict(buffer)
     except ValueError as error:
         raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
+
+
+def _start_path(start: str) -> Path:
+    """Returns the file that a text means; a folder in which there is no agent's file stays as it is."""
+    if start.startswith("zoo:"):
+        return pretrained_agent_path(start.removeprefix("zoo:"))
+    path = Path(start)
+    return path / AGENT_FILE if (path / AGENT_FILE).is_file() else path
+
+
+def _read_foreign(agent: Agent[Any], path: Path, parts: tuple[str, ...]) -> dict[str, Array] | None:
+    """Reads the tensors of another library's file, where the path means one."""
+    try:
+        tensors = agent._learner.read_foreign_weights(path, agent.config.opt_type)
+    except ArchiveError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"start_policy: {path} doesn't fit this agent: {error}") from error
+    absent = [part for part in parts if part not in ("networks", "temperature")]
+    if tensors is not None and absent:
+        raise ValueError(
+            f"start_policy_parts={parts!r}: {path} is another library's, which saves networks and temperature alone. "
+            f"Leave out {', '.join(absent)}"
+        )
+    return tensors
 
 
 def _buffer_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:

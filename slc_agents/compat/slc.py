@@ -1,15 +1,21 @@
-"""Stable-learning-control's function `sac`, under its own name and with its own signature.
+"""Stable-learning-control's function `sac`, under its own name and with its own signature, and the weights it saved.
 
 For code that was written for it: each argument is translated into the agent's, and nothing else happens here. New code
 is better off with `slc_agents.SAC`, which can also predict, save, load, resume and export.
+
+Its saved weights are a start for new agents, `start_policy="<run>/torch_save/model_state.pt"`; `read_weights` reads
+them for one that is there already.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from slc_agents.agents.sac import SAC
+from slc_agents.transition import Array
 
 if TYPE_CHECKING:
     import gymnasium
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
     from slc_agents.buffers import ReplayBuffer
     from slc_agents.schedulers import DecayType
 
-__all__ = ["sac"]
+__all__ = ["read_weights", "sac"]
 
 AC_KWARGS: Mapping[str, Any] = {
     "activation": {"actor": "ReLU", "critic": "ReLU"},
@@ -68,7 +74,8 @@ def sac(
     """Trains SAC in the environment that `env_fn` makes.
 
     `actor_critic` is a policy class of this library's kind (None: `MlpPolicy`), `ac_kwargs` are its keyword arguments;
-    all else is as `slc_agents.SACConfig` describes it under the same name.
+    all else is as `slc_agents.SACConfig` describes it under the same name. `start_policy` may be a run's folder, or a
+    file `model_state.pt`, of stable-learning-control's too.
 
     Returns:
         The trained policy, an `nn.Module`, and the replay buffer.
@@ -84,3 +91,29 @@ def sac(
     model = SAC(policy, env_fn, policy_kwargs=dict(ac_kwargs), **hyperparameters)
     model.learn()
     return model.policy, model.replay_buffer
+
+
+def read_weights(path: str | os.PathLike[str], agent: SAC) -> dict[str, Array]:
+    """Reads what stable-learning-control's SAC saved on PyTorch, as an agent's tensors.
+
+    `agent.set_parameters(agent.get_parameters() | read_weights(path, agent))` puts them into their places. Bounds of
+    actions must be those that the weights were trained with; activations, which the file doesn't say, too.
+
+    Args:
+        path: A file `model_state.pt`, or a run's folder.
+        agent: The agent that they are for. Its `opt_type` is taken to be theirs, unless `save_info.json` says it.
+
+    Returns:
+        Networks, target networks and temperature by their archive names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ArchiveError: If it is no SAC's, no PyTorch weights, or would have to run code to be read.
+        ValueError: If the agent has other inputs, or critics whose output can't be negated.
+    """
+    from slc_agents.pytorch import slc_weights
+
+    found = slc_weights.find_weights(Path(path))
+    if found is None:
+        raise FileNotFoundError(f"there is no {slc_weights.FILE} in {path}; give a file named .pt or a run's folder")
+    return slc_weights.read_weights(found, agent.policy, agent.config.opt_type)

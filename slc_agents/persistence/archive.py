@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from slc_agents.errors import ArchiveError
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Archive", "read_archive", "write_archive"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "Archive", "is_archive", "read_archive", "write_archive"]
 
 FORMAT = "slc_agents.agent"
 FORMAT_VERSION = 1
@@ -136,6 +136,15 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
         ArchiveError: If it is not an agent archive, is damaged, or is of a newer format.
     """
     return Archive(_find(Path(path)))
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Says whether there is a zip with a manifest, however damaged the rest of it may be."""
+    try:
+        with zipfile.ZipFile(path) as zip_file:
+            return _MANIFEST in zip_file.namelist()
+    except _PARSE_ERRORS:
+        return False
 
 
 class Archive:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.policies import TensorObservation
+from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Batch, Observation
 
@@ -237,6 +238,19 @@ class TorchLearner(ABC):
     def export(self, path: Path, format: str) -> None:
         """Writes the deterministic policy to a file that needs nothing of this package; see `export_policy`."""
         export_policy(self.policy, path, format)
+
+    def read_foreign_weights(self, path: Path, opt_type: str) -> dict[str, Array] | None:
+        """Reads weights of PyTorch that stable-learning-control saved, for this learner's policy.
+
+        Args:
+            path: Their file, or a folder that holds it.
+            opt_type: What is taken to be the file's, where nothing beside it says it.
+
+        Returns:
+            Tensors by their archive names; None where the path means no such file.
+        """
+        found = find_weights(path)
+        return None if found is None else read_weights(found, self.policy, opt_type)
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""

@@ -60,6 +60,7 @@ __all__ = [
     "MultiInputPolicy",
     "SquashedGaussianActor",
     "TensorObservation",
+    "input_scale",
     "make_policy",
 ]
 
@@ -222,7 +223,7 @@ class MlpPolicy(nn.Module):
         parts = observation if isinstance(observation, dict) else {"": observation}
         boxes = observation_boxes(self.observation_space)
         flat = [
-            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / _scale(boxes[key])
+            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / input_scale(boxes[key])
             for key in keys
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
@@ -459,7 +460,8 @@ def make_policy(
     return made
 
 
-def _scale(box: spaces.Box) -> float:
+def input_scale(box: spaces.Box) -> float:
+    """Returns what the values of a box are divided by before the networks see them."""
     return 255.0 if box.dtype == np.uint8 else 1.0
 
 
