@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "ArchiveError",
     "ConfigError",
+    "EnvStateError",
     "MissingDependencyError",
     "NonFiniteError",
     "NotResumableError",
@@ -54,6 +55,10 @@ class UntrustedCodeError(ArchiveError):
 
 class NotResumableError(SlcAgentsError, RuntimeError):
     """There is no interrupted run to go on with."""
+
+
+class EnvStateError(SlcAgentsError, RuntimeError):
+    """Where an environment stands can't be known, or not be restored."""
 
 
 class MissingDependencyError(SlcAgentsError, ImportError):

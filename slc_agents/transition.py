@@ -6,11 +6,12 @@ observation spaces a dict of arrays, one for each key; the leading dimension is 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Batch", "Episode", "Observation", "Step", "Transition"]
+__all__ = ["Array", "Batch", "Episode", "Observation", "Step", "StoredArray", "Transition"]
 
 Array: TypeAlias = NDArray[Any]
 Observation: TypeAlias = "Array | dict[str, Array]"
@@ -54,3 +55,16 @@ class Step(NamedTuple):
     episodes: list[Episode]  # that it ended
     observation: Observation  # [n, *shape], what the environments show now: the first one of a new episode
     info: dict[str, Any]  # as gymnasium's vector environments give it, an array for each key
+
+
+class StoredArray(Protocol):
+    """An array that lies in a file: its shape is known before it is read, and it need not be in memory twice."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self) -> Array:
+        """Returns it."""
+
+    def read_into(self, target: Array) -> None:
+        """Fills an array of the same shape and type with it."""

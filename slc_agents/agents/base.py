@@ -22,6 +22,7 @@ from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE, RunFolderCallba
 from slc_agents.envs import EnvLike, check_episode_limit, have_one_in_common, make_test_env, make_vector_env
 from slc_agents.errors import (
     ConfigError,
+    EnvStateError,
     NotResumableError,
     check_whole_number,
     reject_unknown_keywords,
@@ -44,7 +45,7 @@ from slc_agents.training import loop
 from slc_agents.training.collector import Collector
 from slc_agents.training.evaluation import evaluate_policy, run_episodes
 from slc_agents.training.state import Run, TrainingState
-from slc_agents.transition import Array, Episode, Step
+from slc_agents.transition import Array, Episode, Step, StoredArray
 
 __all__ = ["Agent", "AgentLearner"]
 
@@ -68,6 +69,12 @@ class AgentLearner(loop.Learner, Protocol):
 
     def load_state_dict(self, state: Mapping[str, Array], *, take: Callable[[str], bool] = ...) -> None:
         """Puts tensors back; `take` says by its name whether one is taken."""
+
+    def metrics_state(self) -> dict[str, Any]:
+        """Returns what `read_metrics` has gathered since its last call, in JSON-able values."""
+
+    def load_metrics_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `metrics_state` gave."""
 
     def export(self, path: Path, format: str) -> None:
         """Writes the deterministic policy to a file."""
@@ -175,6 +182,8 @@ class Agent(ABC, Generic[ConfigT]):
         self._state = TrainingState()
         self._loop: loop.TrainingLoop | None = None
         self._memory: ReplayBuffer | None = None
+        self._stored_memory: Mapping[str, StoredArray] | None = None  # that of the file, until it is needed
+        self._saved_episodes: Mapping[str, Any] = {}  # those of the file, until training enters them
         self._loaded_callbacks: Mapping[str, Any] = {}
         self._owns_output = False  # whether what lies in the output folder is this agent's own
         self._eval_env: VectorEnv[Any, Any, Any] | None = None  # the user's
@@ -236,7 +245,7 @@ class Agent(ABC, Generic[ConfigT]):
         collector = self._require_collector()
         callbacks = CallbackList([] if callback is None else [callback])
         state, config = self._state, self.config
-        if reset_num_timesteps or not collector.is_current:
+        if reset_num_timesteps or (not collector.is_current and self._enter_saved_episodes(collector) is not None):
             self._reset_envs(collector)
         if reset_num_timesteps:
             state.reset_counters()
@@ -276,10 +285,11 @@ class Agent(ABC, Generic[ConfigT]):
             )
         collector = self._require_collector()
         callbacks = CallbackList([] if callback is None else [callback])
-        if not collector.is_current:
+        problem = None if collector.is_current else self._enter_saved_episodes(collector)
+        if problem is not None:
             warnings.warn(
-                "the environments' states are not known, or others have used them meanwhile, so the resumed run starts "
-                "new episodes; it is not exactly the run that would have been without the interruption",
+                f"the resumed run starts new episodes, since {problem}; it is not exactly the run that would have been "
+                "without the interruption",
                 stacklevel=2,
             )
             run.exact = False
@@ -366,9 +376,27 @@ class Agent(ABC, Generic[ConfigT]):
             raise ValueError("the agent has no environment: give one to load(path, env=...) or set_env(env)")
         return self._collector
 
+    def _enter_saved_episodes(self, collector: Collector) -> str | None:
+        """Goes on with the episodes that the agent's file says were running; returns why that isn't possible."""
+        if not self._saved_episodes:
+            return "the environments' states are not known, or others have used them meanwhile"
+        try:
+            collector.load_state_dict(self._saved_episodes)
+        except EnvStateError as error:
+            pickled = self._saved_episodes.get("problem") and "pickled" not in self._saved_episodes
+            return f"{error}{' (in the file they may be pickled: load it with trust=True)' if pickled else ''}"
+        self._saved_episodes = {}
+        return None
+
+    def _episodes_state(self) -> Mapping[str, Any]:
+        """Returns where the running episodes stand, also where training has not entered those of the file yet."""
+        collector = self._collector
+        return self._saved_episodes if collector is None or not collector.is_current else collector.state_dict()
+
     def _reset_envs(self, collector: Collector) -> None:
         # Each reset has a seed of its own, so that no agent, loaded ones included, sees its first episodes again.
         collector.reset(make_seed(self.seed, "env", self._state.env_resets))
+        self._saved_episodes = {}
         self._state.env_resets += 1
 
     # -- acting ----------------------------------------------------------------------------------------------------
@@ -449,7 +477,11 @@ class Agent(ABC, Generic[ConfigT]):
     def replay_buffer(self) -> ReplayBuffer:
         """What the agent remembers; made when it is first needed."""
         if self._memory is None:
-            self._memory = self._make_memory(self.env.num_envs if self.env is not None else self.config.n_envs)
+            memory = self._make_memory(self.env.num_envs if self.env is not None else self.config.n_envs)
+            if self._stored_memory is not None:
+                memory.load_state_dict(self._stored_memory)
+                self._stored_memory = None  # which closes the file
+            self._memory = memory
         return self._memory
 
     def _make_memory(self, n_envs: int) -> ReplayBuffer:
@@ -597,19 +629,25 @@ class Agent(ABC, Generic[ConfigT]):
         """
         self._learner.load_state_dict({name: np.asarray(array) for name, array in parameters.items()})
 
-    def save(self, path: str | os.PathLike[str], *, replay_buffer: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str], *, replay_buffer: bool = False, progress_bar: bool = False) -> None:
         """Saves the agent into one file, from which loading runs no code.
 
         Called from a callback with `replay_buffer=True`, it is carried out at the end of the current step.
 
         Args:
             path: The file; `.zip` is appended where a suffix is missing, and folders are made.
-            replay_buffer: Whether to save what an interrupted run needs to go on too: buffer, random streams, counters.
+            replay_buffer: Whether to save all that an interrupted run needs to go on exactly, in another process too:
+                buffer, random streams, counters, the environments' states.
+            progress_bar: Whether to show how far writing is.
         """
+
+        def write() -> None:
+            write_agent(self, path, replay_buffer=replay_buffer, progress_bar=progress_bar)
+
         if replay_buffer and self._loop is not None:
-            self._loop.after_step.append(lambda: write_agent(self, path, replay_buffer=True))
+            self._loop.after_step.append(write)
         else:
-            write_agent(self, path, replay_buffer=replay_buffer)
+            write()
 
     @classmethod
     def load(
@@ -621,6 +659,7 @@ class Agent(ABC, Generic[ConfigT]):
         trust: bool = False,
         eval_env: EnvLike | None = None,
         verbose: int = 0,
+        progress_bar: bool = False,
         **overrides: Any,
     ) -> Self:
         """Loads an agent that `save` wrote. Runs no code from the file unless `trust` is set.
@@ -633,6 +672,7 @@ class Agent(ABC, Generic[ConfigT]):
                 rate). Only for files whose author you trust.
             eval_env: Environment of the test episodes; None: made like `env`.
             verbose: 1 prints each row of the log.
+            progress_bar: Whether to show how far reading is, where the file holds a replay buffer.
             **overrides: Hyperparameters to replace. Saved without its run (`replay_buffer=False`), the agent doesn't
                 write into its old output folder any more: give `logger_kwargs` for a new one.
 
@@ -643,7 +683,15 @@ class Agent(ABC, Generic[ConfigT]):
             TypeError: If an override is not a hyperparameter.
         """
         return read_agent(
-            cls, path, env, device=device, trust=trust, eval_env=eval_env, verbose=verbose, overrides=overrides
+            cls,
+            path,
+            env,
+            device=device,
+            trust=trust,
+            eval_env=eval_env,
+            verbose=verbose,
+            progress_bar=progress_bar,
+            overrides=overrides,
         )
 
     def export(self, path: str | os.PathLike[str], format: str | None = None) -> None:

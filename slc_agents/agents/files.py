@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -17,11 +18,19 @@ import slc_agents
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.envs import EnvLike
 from slc_agents.errors import ArchiveError
-from slc_agents.persistence import Decoder, encode, is_archive, read_archive, write_archive
+from slc_agents.persistence import (
+    Archive,
+    Decoder,
+    encode,
+    is_archive,
+    read_archive,
+    show_progress,
+    write_archive,
+)
 from slc_agents.seeding import generator_state, set_generator_state
 from slc_agents.spaces import space_from_dict, space_to_dict
 from slc_agents.training.state import TrainingState
-from slc_agents.transition import Array
+from slc_agents.transition import Array, StoredArray
 from slc_agents.zoo_files import pretrained_agent_path
 
 if TYPE_CHECKING:
@@ -45,7 +54,9 @@ def env_id(env: VectorEnv[Any, Any, Any]) -> str | None:
     return getattr(getattr(envs[0] if envs else env, "spec", None), "id", None)
 
 
-def write_agent(agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffer: bool) -> None:
+def write_agent(
+    agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffer: bool, progress_bar: bool = False
+) -> None:
     """Writes an agent's archive; see `Agent.save`."""
     code: dict[str, Any] = {}
     manifest: dict[str, Any] = {
@@ -74,17 +85,22 @@ def write_agent(agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffe
             "streams": {name: generator_state(generator) for name, generator in agent._generators.items()},
             "callbacks": agent.callbacks.state_dict(),
             "logger": agent.logger.state_dict(),
-            "n_envs": agent.replay_buffer.n_envs,
+            "metrics": agent._learner.metrics_state(),
+            "episodes": agent._episodes_state(),
         }
-        manifest["training"] = encode(training, "training", code)
-        arrays = {f"buffer/{name}": array for name, array in agent.replay_buffer.state_dict(copy=False).items()}
-    write_archive(
-        path,
-        manifest,
-        tensors=agent._learner.state_dict(),
-        arrays=arrays,
-        code=cloudpickle.dumps(code) if code else None,
-    )
+        manifest["training"] = encode(training, "training", code, arrays)
+        arrays |= {f"buffer/{name}": array for name, array in agent.replay_buffer.state_dict(copy=False).items()}
+    tensors = agent._learner.state_dict()
+    size = sum(array.nbytes for array in (*arrays.values(), *tensors.values()))
+    with show_progress(f"saving {Path(path).name}", size, visible=progress_bar) as progress:
+        write_archive(
+            path,
+            manifest,
+            tensors=tensors,
+            arrays=arrays,
+            code=cloudpickle.dumps(code) if code else None,
+            progress=progress,
+        )
 
 
 def _versions(agent: Agent[Any]) -> dict[str, str]:
@@ -106,27 +122,29 @@ def read_agent(
     trust: bool,
     eval_env: EnvLike | None,
     verbose: int,
+    progress_bar: bool,
     overrides: dict[str, Any],
 ) -> AgentT:
     """Reads an agent's archive; see `Agent.load`."""
     for name in overrides:
         if name.startswith("start_policy"):
             raise TypeError(f"load() has no keyword {name!r}: the file says what the agent has learned")
-    with read_archive(path) as archive:
+    with ExitStack() as stack:
+        archive = stack.enter_context(read_archive(path))
         manifest = archive.manifest
         if manifest.get("class") != cls.__name__:
             raise ArchiveError(
                 f"{path}: holds an agent of class {manifest.get('class')!r}; load it with that class's own load "
                 f"method, or with slc_agents.load"
             )
-        decoder = Decoder(path, archive.code, trust)
+        decoder = Decoder(path, archive.code, trust, archive.array)
         try:
             policy = decoder.decode(manifest["policy"])
             saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
             observation_space = space_from_dict(manifest["observation_space"])
             action_space = space_from_dict(manifest["action_space"])
             state = TrainingState(**manifest["counters"])
-            training = decoder.decode(manifest.get("training"))
+            training = decoder.decode(_training(manifest, trust))
         except (KeyError, TypeError, AttributeError) as error:
             raise ArchiveError(f"{path}: the manifest lacks or garbles {error}") from error
         if device is not None:
@@ -145,7 +163,10 @@ def read_agent(
             fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
             model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
             if training is not None:
-                _load_training(model, training, archive.arrays(), new_seed="seed" in overrides)
+                with show_progress(f"reading {Path(path).name}", archive.nbytes, visible=progress_bar) as progress:
+                    archive.verify(progress)
+                _load_training(model, training, archive, new_seed="seed" in overrides)
+                stack.pop_all()  # it stays open until the buffer is read, which is when training begins
         except ArchiveError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -153,13 +174,27 @@ def read_agent(
     return model
 
 
-def _load_training(
-    agent: Agent[Any], training: Mapping[str, Any], arrays: Mapping[str, Array], *, new_seed: bool
-) -> None:
+def _training(manifest: Mapping[str, Any], trust: bool) -> Any:
+    """Returns what the manifest says of the run; without pickled environments where they wouldn't be unpickled."""
+    training = manifest.get("training")
+    if training is None or trust:
+        return training
+    episodes = {name: value for name, value in training["episodes"].items() if name != "pickled"}
+    return {**training, "episodes": episodes}
+
+
+def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Archive, *, new_seed: bool) -> None:
+    memory = _stored_buffer(archive)
+    size, capacity = memory["reward"].shape[0], agent.config.replay_size
+    if size > capacity:
+        raise ArchiveError(
+            f"{archive.path}: holds a replay buffer of {size} transitions, more than replay_size={capacity}. "
+            f"Set replay_size to {size} or more"
+        )
     agent._state = TrainingState.from_state_dict(training["state"])
-    memory = agent._make_memory(training["n_envs"] if agent.env is None else agent.env.num_envs)
-    memory.load_state_dict(_buffer_arrays(arrays))
-    agent._memory = memory
+    agent._stored_memory = memory
+    agent._saved_episodes = training["episodes"]
+    agent._learner.load_metrics_state(training["metrics"])
     if new_seed:  # another seed is another run from here on
         if agent._state.run is not None:
             agent._state.run.exact = False
@@ -174,7 +209,7 @@ def _load_training(
 def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
     """Takes parts of a saved agent, a run folder, a pretrained agent of the zoo, a live agent or a foreign file."""
     wants_buffer = "buffer" in parts
-    buffer: Mapping[str, Array] | None = None
+    buffer: Mapping[str, Array | StoredArray] | None = None
     if hasattr(start, "get_parameters"):
         name, tensors = "the given agent", start.get_parameters()
         buffer = start.replay_buffer.state_dict() if wants_buffer else None
@@ -185,9 +220,9 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
         if foreign is not None:
             tensors = foreign
         else:
-            with read_archive(path / AGENT_FILE if path.is_dir() else path) as archive:
-                tensors = archive.tensors()
-                buffer = _buffer_arrays(archive.arrays()) if wants_buffer else None
+            archive = read_archive(path / AGENT_FILE if path.is_dir() else path)
+            tensors = archive.tensors()
+            buffer = _stored_buffer(archive) if wants_buffer else None
     else:
         raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
     if wants_buffer and not buffer:
@@ -226,7 +261,8 @@ def _read_foreign(agent: Agent[Any], path: Path, parts: tuple[str, ...]) -> dict
     return tensors
 
 
-def _buffer_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _stored_buffer(archive: Archive) -> dict[str, StoredArray]:
     """Returns those of an archive's arrays that are the buffer's, by the names that it has for them."""
     prefix = "buffer/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    names = [name for name in archive.array_names if name.startswith(prefix)]
+    return {name.removeprefix(prefix): archive.stored_array(name) for name in names}

@@ -36,6 +36,7 @@ def load(
     trust: bool = False,
     eval_env: EnvLike | None = None,
     verbose: int = 0,
+    progress_bar: bool = False,
     **overrides: Any,
 ) -> Agent[Any]:
     """Loads an agent of whatever class the file holds; see `Agent.load`."""
@@ -46,4 +47,13 @@ def load(
             f"{path}: holds an agent of class {name!r}; known here are {', '.join(AGENTS)}. "
             "Load an agent of a class of your own with its own load method"
         )
-    return AGENTS[name].load(path, env, eval_env=eval_env, device=device, trust=trust, verbose=verbose, **overrides)
+    return AGENTS[name].load(
+        path,
+        env,
+        eval_env=eval_env,
+        device=device,
+        trust=trust,
+        verbose=verbose,
+        progress_bar=progress_bar,
+        **overrides,
+    )

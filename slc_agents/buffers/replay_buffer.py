@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slc_agents.errors import ArchiveError, UnsupportedSpaceError, check_whole_number
 from slc_agents.spaces import check_observation_space, observation_boxes, storage_dtype
-from slc_agents.transition import Array, Batch, Observation
+from slc_agents.transition import Array, Batch, Observation, StoredArray
 
 __all__ = ["ReplayBuffer"]
 
@@ -302,22 +302,27 @@ class ReplayBuffer:
         state["last_number"] = np.array(self._last_number, np.int64)
         return {name: value.copy() for name, value in state.items()} if copy else state
 
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array | StoredArray]) -> None:
         """Replaces the content by that of another buffer's `state_dict`.
 
         With the same capacity and `n_envs`, what follows is bit for bit what would have followed in the saved buffer.
         With another capacity the same transitions lie in other slots; with another `n_envs` the open segments end.
 
+        Args:
+            state: The members, as arrays, or as arrays in a file, which are then read one after the other into place.
+
         Raises:
             ArchiveError: If a member is missing, unknown, of another type or shape or inconsistent, or if there are
-                more transitions than `capacity`. The buffer is then as it was.
+                more transitions than `capacity`. The buffer is then as it was. Or if a member in a file can't be read;
+                the buffer is then empty.
         """
-        size, n_tails, last_number = self._check_members(state)
-        count = int(state["count"][0])
-        next_index = state["next_index"].astype(np.int64)
+        size, n_tails = self._check_members(state)
+        last_number = _read(state["last_number"]).astype(np.int64)
+        count = int(_read(state["count"])[0])
+        next_index = _read(state["next_index"]).astype(np.int64)
         _check_links(next_index, n_tails, count, last_number)
 
-        order: slice | NDArray[np.int64] = slice(None)
+        order: NDArray[np.int64] | None = None
         if count > size and size < self.capacity:
             # The saved ring was full and this one won't be: renumber, so that the oldest transition comes first.
             order = np.arange(count - size, count) % size
@@ -334,12 +339,12 @@ class ReplayBuffer:
 
         self.clear()
         for leaf in self._leaves:
-            leaf.ring[:size] = state[leaf.member("observation")][order]
-            leaf.tails[first_row : first_row + n_tails] = state[leaf.member("tails")]
-        self._action[:size] = state["action"][order]
-        self._reward[:size] = state["reward"][order]
-        self._terminated[:size] = state["terminated"][order]
-        self._truncated[:size] = state["truncated"][order]
+            _fill(leaf.ring[:size], state[leaf.member("observation")], order)
+            _fill(leaf.tails[first_row : first_row + n_tails], state[leaf.member("tails")])
+        _fill(self._action[:size], state["action"], order)
+        _fill(self._reward[:size], state["reward"], order)
+        _fill(self._terminated[:size], state["terminated"], order)
+        _fill(self._truncated[:size], state["truncated"], order)
         self._next_index[:size] = next_index
         self._count, self._size = count, size
         self._last_number = last_number.tolist()
@@ -347,8 +352,8 @@ class ReplayBuffer:
         used = set((~next_index[next_index < 0]).tolist())
         self._free_rows = [row for row in range(self.n_envs, self._n_tails) if row not in used]  # sorted, so a heap
 
-    def _check_members(self, state: Mapping[str, Array]) -> tuple[int, int, NDArray[np.int64]]:
-        """Checks all types and shapes; returns the numbers of transitions and of tails, and `last_number`."""
+    def _check_members(self, state: Mapping[str, Array | StoredArray]) -> tuple[int, int]:
+        """Checks all types and shapes; returns the numbers of transitions and of tails."""
         expected = self.state_dict(copy=False)
         for name in expected:
             if name not in state:
@@ -363,13 +368,13 @@ class ReplayBuffer:
         lengths: dict[str, int] = {}
         for name, like in expected.items():
             value = state[name]
-            if value.dtype != like.dtype or value.ndim != like.ndim or value.shape[1:] != like.shape[1:]:
+            if value.dtype != like.dtype or len(value.shape) != like.ndim or value.shape[1:] != like.shape[1:]:
                 wanted = ", ".join(["n", *map(str, like.shape[1:])])
                 raise ArchiveError(
                     f"the replay buffer's member {name!r} has type {value.dtype} and shape {value.shape}, "
                     f"but these spaces need {like.dtype} and ({wanted})"
                 )
-            lengths[name] = len(value)
+            lengths[name] = value.shape[0]
         size, n_tails = lengths["reward"], lengths[self._leaves[0].member("tails")]
         n_saved_envs = lengths["last_number"]
         for name, length in lengths.items():
@@ -389,7 +394,7 @@ class ReplayBuffer:
                 f"the saved replay buffer holds {size} transitions ('reward'), more than the capacity of "
                 f"{self.capacity}: set replay_size to {size} or more, or load without the buffer"
             )
-        return size, n_tails, np.array(state["last_number"], np.int64)
+        return size, n_tails
 
     def _leaf_values(self, name: str, observation: Observation) -> list[Array]:
         """Checks an observation and splits it into arrays `[n_envs, *shape]`, one for each leaf."""
@@ -462,6 +467,17 @@ class _Leaf:
         ):  # a cast would silently ruin images scaled to [0, 1]
             raise ValueError(f"{name} has type {array.dtype}, but its space is uint8: give it unscaled, as uint8")
         return array
+
+
+def _read(value: Array | StoredArray) -> Array:
+    return value if isinstance(value, np.ndarray) else value.read()
+
+
+def _fill(target: Array, value: Array | StoredArray, order: NDArray[np.int64] | None = None) -> None:
+    if order is None and not isinstance(value, np.ndarray):
+        value.read_into(target)
+    else:
+        target[...] = _read(value) if order is None else _read(value)[order]
 
 
 def _check_links(index: NDArray[np.int64], n_tails: int, count: int, last_number: NDArray[np.int64]) -> None:

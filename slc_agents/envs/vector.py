@@ -13,6 +13,7 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
+from slc_agents.envs.state import StateAccess
 from slc_agents.errors import check_whole_number
 
 __all__ = [
@@ -63,7 +64,7 @@ class _InWorker:
         if os.getpid() != self.parent:
             # A terminal sends Ctrl-C to the whole group; training ends in the parent, which still needs its workers.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return self.factory()
+        return StateAccess(self.factory())
 
 
 def make_vector_env(

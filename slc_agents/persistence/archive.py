@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from slc_agents.errors import ArchiveError
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Archive", "is_archive", "read_archive", "write_archive"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "Archive", "ArchivedArray", "is_archive", "read_archive", "write_archive"]
 
 FORMAT = "slc_agents.agent"
 FORMAT_VERSION = 1
@@ -84,6 +84,7 @@ def write_archive(
     tensors: Mapping[str, NDArray[Any]],
     arrays: Mapping[str, NDArray[Any]] | None = None,
     code: bytes | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Writes an archive, whole or not at all: an error leaves an older file of that name as it was.
 
@@ -96,6 +97,7 @@ def write_archive(
         arrays: Large arrays by name, of the same types, in any memory layout; streamed to the disk in pieces. A name
             may contain `/`.
         code: Bytes that are only read again where the caller asks for them.
+        progress: Called with the number of bytes of each piece that was written.
 
     Returns:
         The path of the written file.
@@ -112,7 +114,7 @@ def write_archive(
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zip_file:
-                _write_members(target, zip_file, manifest, tensors, arrays or {}, code)
+                _write_members(target, zip_file, manifest, tensors, arrays or {}, code, progress)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -216,11 +218,42 @@ class Archive:
             KeyError: If there is no array of that name.
             ArchiveError: If it is damaged.
         """
+        return self.stored_array(name).read()
+
+    def stored_array(self, name: str) -> ArchivedArray:
+        """Finds one array, which is read later; the archive stays open for as long as it is needed.
+
+        Raises:
+            KeyError: If there is no array of that name.
+            ArchiveError: If it is damaged.
+        """
         member = f"arrays/{name}.npy"
         if member not in self.manifest["members"]:
             raise KeyError(f"{self.path} has no array {name!r}, only {self.array_names}")
-        with _guard(self.path, f"its member {member!r} can't be read"), self._open(member) as reader:
-            return _read_npy(reader)
+        return ArchivedArray(self, member)
+
+    def verify(self, progress: Callable[[int], object] | None = None) -> None:
+        """Reads everything once, keeping nothing, and checks every sha256.
+
+        Args:
+            progress: Called with the number of bytes of each piece that was read.
+
+        Raises:
+            ArchiveError: If a member is damaged.
+        """
+        for member in self.manifest["members"]:
+            with self._open_guarded(member) as reader:
+                while reader.remaining:
+                    data = reader.read(_CHUNK_BYTES)
+                    if not data:
+                        _refuse("it is cut short")
+                    if progress is not None:
+                        progress(len(data))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all members."""
+        return sum(record["size"] for record in self.manifest["members"].values())
 
     def code(self) -> bytes | None:
         """Reads the member that carries code, as bytes, or None where there is none. Only for callers with trust.
@@ -279,6 +312,12 @@ class Archive:
             return reader.read(reader.remaining)
 
     @contextlib.contextmanager
+    def _open_guarded(self, member: str) -> Iterator[_CheckedReader]:
+        """Opens a member like `_open`, with this package's error for whatever is wrong with it."""
+        with _guard(self.path, f"its member {member!r} can't be read"), self._open(member) as reader:
+            yield reader
+
+    @contextlib.contextmanager
     def _open(self, member: str) -> Iterator[_CheckedReader]:
         """Opens a member; on leaving, all of it must have been read and its sha256 must be the recorded one."""
         record = self.manifest["members"][member]
@@ -289,6 +328,46 @@ class Archive:
                 _refuse("its length is not the recorded one")
         if reader.sha256.hexdigest() != record["sha256"]:
             _refuse("its sha256 is not the recorded one")
+
+
+class ArchivedArray:
+    """An array in an open archive, whose shape and type are known before it is read.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Its type.
+    """
+
+    def __init__(self, archive: Archive, member: str) -> None:
+        self._archive, self._member = archive, member
+        with _guard(archive.path, f"its member {member!r} can't be read"), archive._zip.open(member) as stream:
+            reader = _CheckedReader(stream, archive.manifest["members"][member]["size"])
+            self.shape, self._is_fortran, self.dtype = _read_npy_header(reader)
+
+    def read(self) -> NDArray[Any]:
+        """Reads it, without holding it in memory twice.
+
+        Raises:
+            ArchiveError: If it is damaged.
+        """
+        with self._archive._open_guarded(self._member) as reader:
+            _read_npy_header(reader)
+            array: NDArray[Any] = np.empty(self.shape, self.dtype, order="F" if self._is_fortran else "C")
+            reader.read_array(array)
+        return array
+
+    def read_into(self, target: NDArray[Any]) -> None:
+        """Fills an array of the same shape and type with it.
+
+        Raises:
+            ArchiveError: If it is damaged.
+        """
+        if self._is_fortran or not target.flags.c_contiguous or target.dtype != self.dtype:
+            target[...] = self.read()
+            return
+        with self._archive._open_guarded(self._member) as reader:
+            _read_npy_header(reader)
+            reader.read_array(target)
 
 
 class _CheckedReader:
@@ -305,9 +384,11 @@ class _CheckedReader:
         self.sha256.update(data)
         return data
 
-    def readinto(self, target: memoryview) -> None:
-        """Fills the target, in pieces."""
-        filled = 0
+    def read_array(self, array: NDArray[Any]) -> None:
+        """Fills a contiguous array, in pieces."""
+        if not array.size:
+            return
+        target, filled = array.reshape(-1, order="A").view(np.uint8).data, 0
         while filled < len(target):
             data = self.read(min(_CHUNK_BYTES, len(target) - filled))
             if not data:
@@ -319,14 +400,17 @@ class _CheckedReader:
 class _HashingWriter:
     """Passes bytes on to a member, and records their number and hash."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], progress: Callable[[int], object] | None) -> None:
         self._stream = stream
+        self._progress = progress
         self._sha256 = hashlib.sha256()
         self._size = 0
 
     def write(self, data: bytes) -> int:
         self._sha256.update(data)
         self._size += len(data)
+        if self._progress is not None:
+            self._progress(len(data))
         return self._stream.write(data)
 
     @property
@@ -341,6 +425,7 @@ def _write_members(
     tensors: Mapping[str, NDArray[Any]],
     arrays: Mapping[str, NDArray[Any]],
     code: bytes | None,
+    progress: Callable[[int], object] | None,
 ) -> None:
     """Writes all members, the manifest with their hashes last."""
     members: dict[str, dict[str, Any]] = {}
@@ -349,7 +434,7 @@ def _write_members(
         info = zipfile.ZipInfo(name)  # with a fixed date: equal contents make equal files
         info.external_attr = 0o644 << 16
         with zip_file.open(info, "w", force_zip64=True) as stream:
-            writer = _HashingWriter(stream)
+            writer = _HashingWriter(stream, progress)
             content(writer)
         members[name] = writer.record
 
@@ -401,8 +486,8 @@ def _encode_tensors(target: Path, tensors: Mapping[str, NDArray[Any]]) -> bytes:
     return safetensors.numpy.save(contiguous)
 
 
-def _read_npy(reader: _CheckedReader) -> NDArray[Any]:
-    """Reads an array whose header is believed only where it accounts for every byte of the member."""
+def _read_npy_header(reader: _CheckedReader) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Reads shape, order and type, which are believed only where they account for every byte of the member."""
     version = npy.read_magic(reader)  # type: ignore[arg-type]
     if version != (1, 0):
         _refuse(f"its npy version is {version}, not (1, 0)")
@@ -413,10 +498,7 @@ def _read_npy(reader: _CheckedReader) -> NDArray[Any]:
         _refuse(f"{shape} is not a shape")
     if math.prod(shape) * dtype.itemsize != reader.remaining:
         _refuse(f"its shape {shape} and dtype {dtype} don't fit the {reader.remaining} bytes that are there")
-    array: NDArray[Any] = np.empty(shape, dtype, order="F" if fortran_order else "C")
-    if array.size:
-        reader.readinto(array.reshape(-1, order="A").view(np.uint8).data)
-    return array
+    return shape, fortran_order, dtype
 
 
 def _check_dtype(target: Path, name: str, array: NDArray[Any]) -> None:

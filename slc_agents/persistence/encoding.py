@@ -8,30 +8,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
 
 from slc_agents.errors import ArchiveError, UntrustedCodeError
 
 __all__ = ["Decoder", "encode"]
 
-CODE, NON_FINITE = "$code", "$float"  # keys of the placeholders
+CODE, NON_FINITE, ARRAY = "$code", "$float", "$array"  # keys of the placeholders
 
 
-def encode(value: Any, name: str, code: dict[str, Any]) -> Any:
-    """Returns a JSON-able value; what has none goes into `code`, and a placeholder stands for it.
+def encode(value: Any, name: str, code: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None) -> Any:
+    """Returns a JSON-able value; what has none goes into `arrays` or `code`, and a placeholder stands for it.
 
     Args:
         value: Any object; mappings with string keys, lists and tuples are walked through.
         name: Its name, under which `code` has it.
         code: Takes what only code can express, by name.
+        arrays: Takes arrays of numbers; None: they are code.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return {NON_FINITE: str(value)}  # JSON has no NaN
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: encode(item, f"{name}.{key}", code) for key, item in value.items()}
+        return {key: encode(item, f"{name}.{key}", code, arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [encode(item, f"{name}.{i}", code) for i, item in enumerate(value)]
+        return [encode(item, f"{name}.{i}", code, arrays) for i, item in enumerate(value)]
+    if arrays is not None and isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        place = f"state/{len(arrays)}"  # a number: what a name may contain is the user's business
+        arrays[place] = value
+        return {ARRAY: place}
     code[name] = value
     return {CODE: name}
 
@@ -43,10 +50,17 @@ class Decoder:
         path: The archive, for error messages.
         read_code: Reads the pickled code.
         trust: Whether it may be run.
+        read_array: Reads an array by its name.
     """
 
-    def __init__(self, path: str | os.PathLike[str], read_code: Callable[[], bytes | None], trust: bool) -> None:
-        self.path, self.read_code, self.trust = path, read_code, trust
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        read_code: Callable[[], bytes | None],
+        trust: bool,
+        read_array: Callable[[str], NDArray[Any]],
+    ) -> None:
+        self.path, self.read_code, self.trust, self.read_array = path, read_code, trust, read_array
         self.objects: dict[str, Any] | None = None
 
     def decode(self, value: Any) -> Any:
@@ -59,6 +73,8 @@ class Decoder:
             return float(value[NON_FINITE])
         if set(value) == {CODE}:
             return self._run(value[CODE])
+        if set(value) == {ARRAY}:
+            return self.read_array(value[ARRAY])
         return {key: self.decode(item) for key, item in value.items()}
 
     def _run(self, name: str) -> Any:

@@ -235,6 +235,15 @@ class TorchLearner(ABC):
         self._metric_steps = 0
         return dict(zip(self.metric_names, means, strict=True))
 
+    def metrics_state(self) -> dict[str, Any]:
+        """Returns what `read_metrics` has gathered since its last call, in JSON-able values."""
+        return {"sums": self._metrics.tolist(), "steps": self._metric_steps}
+
+    def load_metrics_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `metrics_state` gave."""
+        self._metrics.copy_(torch.tensor(state["sums"], dtype=torch.float32))
+        self._metric_steps = int(state["steps"])
+
     def export(self, path: Path, format: str) -> None:
         """Writes the deterministic policy to a file that needs nothing of this package; see `export_policy`."""
         export_policy(self.policy, path, format)

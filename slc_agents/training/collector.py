@@ -7,6 +7,7 @@ true last observation; it truncates episodes at `max_ep_len`; it counts returns 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from slc_agents.envs.episode_limit import check_episode_limit
+from slc_agents.envs.state import get_env_state, pickle_envs, set_env_state, unpickle_envs
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
-from slc_agents.errors import NonFiniteError
+from slc_agents.errors import EnvStateError, NonFiniteError
 from slc_agents.spaces import convert_observation, map_observation
 from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
@@ -83,6 +85,54 @@ class Collector:
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._resets_next[:] = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns where the episodes stand, in arrays and JSON-able values: counters, observation, environments.
+
+        Where the environments' state can't be known, `problem` says why, and `pickled` holds them as far as that works.
+        Without episodes that this collector could go on with, it is empty.
+        """
+        if not self.is_current:
+            return {}
+        state = {
+            "observation": self.observation,
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "resets_next": self._resets_next.copy(),
+            "steps": self.steps,
+        }
+        try:
+            if self._resets_next.any() and isinstance(self.env.unwrapped, AsyncVectorEnv):
+                raise EnvStateError("a worker is about to reset its environment, which only it knows")
+            return {**state, "envs": get_env_state(self.env)}
+        except EnvStateError as error:
+            return {**state, "problem": str(error), "pickled": pickle_envs(self.env)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the episodes that another collector's `state_dict` described.
+
+        Raises:
+            EnvStateError: If that is not possible; `reset` then starts new ones.
+        """
+        if not state:
+            raise EnvStateError("the file says nothing of running episodes")
+        self.reset(seed=0)  # a new environment refuses steps, and lacks much of its state, before its first reset
+        self.observation = None
+        if "envs" in state:
+            set_env_state(self.env, state["envs"])
+        elif state.get("pickled"):
+            unpickle_envs(self.env, state["pickled"])
+            _LAST_COLLECTOR.update(dict.fromkeys(members(self.env), self._token))
+            self._members = members(self.env)
+        else:
+            raise EnvStateError(str(state.get("problem")))
+        try:
+            self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+            self._resets_next[:] = state["resets_next"]
+            self.steps = int(state["steps"])
+            self.observation = convert_observation(state["observation"], self._space)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnvStateError(f"what the file says of the running episodes is garbled: {error}") from error
 
     def step(self, action: Array) -> tuple[Transition, list[Episode]]:
         """Moves every environment once.

@@ -98,7 +98,7 @@ def test_signatures_of_the_contract() -> None:
     predict = parameters(SAC.predict)
     assert list(predict) == ["observation", "state", "episode_start", "deterministic"]
     assert predict["deterministic"] is False
-    assert list(parameters(SAC.save)) == ["path", "replay_buffer"]
+    assert list(parameters(SAC.save)) == ["path", "replay_buffer", "progress_bar"]
     load = parameters(SAC.load)
     assert list(load) == ["path", "env", "device", "trust", "eval_env", "verbose", "overrides"]
     assert (load["env"], load["device"], load["trust"]) == (None, None, False)

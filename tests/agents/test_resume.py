@@ -1,0 +1,233 @@
+"""A run that was interrupted, saved, loaded and resumed is the run that was never interrupted, bit for bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from slc_agents import SAC
+from slc_agents.callbacks import Callback, CallbackLike, CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
+from slc_agents.envs import make_vector_env
+from tests.support.fingerprint import fingerprint, progress_rows
+
+SMALL: dict[str, Any] = {
+    "policy_kwargs": {"hidden_sizes": [16]},
+    "steps_per_epoch": 80,
+    "update_after": 64,
+    "update_every": 20,
+    "steps_per_update": 2,
+    "start_steps": 40,
+    "batch_size": 16,
+    "replay_size": 500,
+    "num_test_episodes": 1,
+    "max_ep_len": 50,
+    "seed": 3,
+}
+TOTAL = 320
+
+
+def stop_at(step: int) -> Callable[[Any], bool]:
+    return lambda model: model.num_timesteps < step
+
+
+def train(env: Any, folder: Path, callbacks: list[CallbackLike], **changes: Any) -> SAC:
+    settings = {**SMALL, **changes, "logger_kwargs": {"output_dir": folder}}
+    return SAC("MlpPolicy", env, **settings).learn(TOTAL, callbacks)
+
+
+def assert_resumes(
+    tmp_path: Path,
+    make_env: Callable[[], Any],
+    *,
+    stop: int = 197,
+    callbacks: Callable[[], list[CallbackLike]] = list,
+    trust: bool = False,
+    **changes: Any,
+) -> None:
+    whole = train(make_env(), tmp_path / "whole", callbacks(), **changes)
+    interrupted = train(make_env(), tmp_path / "parts", [*callbacks(), stop_at(stop)], **changes)
+    assert interrupted.is_interrupted
+    interrupted.save(tmp_path / "interrupted", replay_buffer=True)
+    resumed = SAC.load(tmp_path / "interrupted", make_env(), trust=trust)
+    resumed.resume([*callbacks(), lambda model: None])
+    expected, found = fingerprint(whole), fingerprint(resumed)
+    for part in ("callbacks",):  # the one that stopped has a place in the list, and no state
+        expected.pop(part), found.pop(part)
+    assert found == expected
+    assert progress_rows(tmp_path / "parts" / "progress.csv") == progress_rows(tmp_path / "whole" / "progress.csv")
+    close(whole, interrupted, resumed)
+
+
+def close(*models: SAC) -> None:
+    for model in models:
+        assert model.env is not None
+        model.env.close()
+
+
+ENVS: dict[str, Callable[[], Any]] = {
+    "Pendulum-v1": lambda: "Pendulum-v1",
+    "MountainCarContinuous-v0": lambda: "MountainCarContinuous-v0",
+    "HalfCheetah-v5": lambda: "HalfCheetah-v5",
+    "Ant-v5": lambda: "Ant-v5",
+    "Humanoid-v5": lambda: "Humanoid-v5",
+    "an environment": lambda: gym.make("Pendulum-v1"),
+    "several": lambda: make_vector_env("Pendulum-v1", 3),
+    "several MuJoCo": lambda: make_vector_env("Ant-v5", 2),
+    "own vector environment": lambda: gym.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync"),
+    "wrapped": lambda: gym.wrappers.TimeAwareObservation(
+        gym.wrappers.RescaleAction(gym.make("Pendulum-v1"), np.float32(-1), np.float32(1))
+    ),
+    "stacked": lambda: gym.wrappers.FrameStackObservation(gym.make("Pendulum-v1"), 3),
+    "normalised": lambda: gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(gym.make("Pendulum-v1"))),
+    "sticky": lambda: gym.wrappers.StickyAction(gym.make("Pendulum-v1"), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_resumes_exactly(name: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # A test environment that learns from episode to episode is not part of the state.
+        assert_resumes(tmp_path, ENVS[name], num_test_episodes=0 if name == "normalised" else 1)
+
+
+def test_resumes_exactly_in_worker_processes(tmp_path: Path) -> None:
+    assert_resumes(tmp_path, lambda: make_vector_env("Pendulum-v1", 2, asynchronous=True), num_test_episodes=0)
+
+
+@pytest.mark.parametrize("stop", [1, 39, 64, 160, 239, 310], ids=str)
+def test_resumes_exactly_wherever_it_stops(stop: int, tmp_path: Path) -> None:
+    assert_resumes(tmp_path, lambda: "Pendulum-v1", stop=stop)
+
+
+def test_resumes_exactly_with_normalisation_and_costs(tmp_path: Path) -> None:
+    assert_resumes(
+        tmp_path,
+        lambda: "Pendulum-v1",
+        opt_type="minimize",
+        policy_kwargs={"hidden_sizes": [16], "normalize_observations": True},
+        lr_decay_ref="step",
+    )
+
+
+def evaluation() -> list[CallbackLike]:
+    return [EvalCallback("Pendulum-v1", n_eval_episodes=1, eval_freq=50, deterministic=False)]
+
+
+def test_resumes_exactly_with_an_evaluation(tmp_path: Path) -> None:
+    whole = evaluation()
+    train("Pendulum-v1", tmp_path / "whole", whole)
+    train("Pendulum-v1", tmp_path / "parts", [*evaluation(), stop_at(197)]).save(tmp_path / "x", replay_buffer=True)
+    parts = evaluation()
+    SAC.load(tmp_path / "x", "Pendulum-v1").resume([*parts, lambda model: None])
+    for one, other in zip(whole, parts, strict=True):
+        assert isinstance(one, EvalCallback)
+        assert isinstance(other, EvalCallback)
+        assert other.history == one.history
+        assert other.best_mean_reward == one.best_mean_reward
+        assert len(one.history["timesteps"]) == 6
+
+
+class InTheMiddle(Callback):
+    """Stops training in a hook, or lets it save there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_rollout_end(self) -> None:
+        if self.num_timesteps == 184:  # a block of gradient steps is due
+            self.model.save(self.path, replay_buffer=True)
+
+
+def test_what_a_hook_saves_is_the_end_of_its_step(tmp_path: Path) -> None:
+    whole = train("Pendulum-v1", tmp_path / "whole", [InTheMiddle(tmp_path / "x")])
+    resumed = SAC.load(tmp_path / "x", "Pendulum-v1", logger_kwargs={}).resume([InTheMiddle(tmp_path / "y")])
+    assert fingerprint(resumed) == fingerprint(whole)
+
+
+def test_resumes_after_an_end_by_episodes(tmp_path: Path) -> None:
+    whole = train("Pendulum-v1", tmp_path / "whole", [])
+    stopped = train("Pendulum-v1", tmp_path / "parts", [StopTrainingOnMaxEpisodes(3)])
+    assert stopped.num_timesteps == 150
+    stopped.save(tmp_path / "x", replay_buffer=True)
+    assert fingerprint(SAC.load(tmp_path / "x", "Pendulum-v1").resume()) | {"callbacks": ""} == (
+        fingerprint(whole) | {"callbacks": ""}
+    )
+
+
+def test_a_loaded_run_can_be_saved_again_before_it_goes_on(tmp_path: Path) -> None:
+    whole = train("Pendulum-v1", tmp_path / "whole", [])
+    train("Pendulum-v1", tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    SAC.load(tmp_path / "x").save(tmp_path / "y", replay_buffer=True)
+    resumed = SAC.load(tmp_path / "y")
+    resumed.set_env("Pendulum-v1")
+    resumed.resume()
+    assert fingerprint(resumed)["parameters"] == fingerprint(whole)["parameters"]
+
+
+def test_the_buffer_is_read_when_it_is_needed(tmp_path: Path) -> None:
+    train("Pendulum-v1", tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    model = SAC.load(tmp_path / "x.zip")
+    assert model._memory is None
+    (tmp_path / "x.zip").unlink()  # it stays open
+    model.predict(model.observation_space.sample())
+    assert model._memory is None
+    assert len(model.replay_buffer) == 150
+
+
+class WithATool(gym.Wrapper[Any, Any, Any, Any]):
+    """Has something whose state nobody knows, which a pickle keeps."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.tool = {1: "a key that JSON has not"}
+
+
+def test_other_environments_start_anew_and_say_so(tmp_path: Path) -> None:
+    whole = train(lambda: WithATool(gym.make("Pendulum-v1")), tmp_path / "whole", [])
+    train(lambda: WithATool(gym.make("Pendulum-v1")), tmp_path / "parts", [stop_at(197)]).save(
+        tmp_path / "x", replay_buffer=True
+    )
+    model = SAC.load(tmp_path / "x", lambda: WithATool(gym.make("Pendulum-v1")))
+    with pytest.warns(UserWarning, match=r"new episodes, since .*WithATool.*'tool'.*get_state.*trust=True"):
+        model.resume()
+    trusted = SAC.load(tmp_path / "x", lambda: WithATool(gym.make("Pendulum-v1")), trust=True, logger_kwargs={})
+    trusted.resume()
+    assert fingerprint(trusted)["parameters"] == fingerprint(whole)["parameters"]
+    assert fingerprint(model)["parameters"] != fingerprint(whole)["parameters"]
+
+
+def test_another_number_of_environments_starts_anew(tmp_path: Path) -> None:
+    train("Pendulum-v1", tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    model = SAC.load(tmp_path / "x", make_vector_env("Pendulum-v1", 2), logger_kwargs={})
+    with pytest.warns(UserWarning, match="there were 1 environments, now there are 2"):
+        model.resume()
+    assert model.num_timesteps == TOTAL
+
+
+def test_learning_more_enters_the_saved_episodes(tmp_path: Path) -> None:
+    first = train("Pendulum-v1", tmp_path / "a", [])
+    first.save(tmp_path / "x", replay_buffer=True)
+    loaded = SAC.load(tmp_path / "x", "Pendulum-v1", logger_kwargs={})
+    first.learn(200, reset_num_timesteps=False)
+    loaded.learn(200, reset_num_timesteps=False)
+    assert fingerprint(loaded) == fingerprint(first)
+
+
+def test_checkpoints_are_whole(tmp_path: Path) -> None:
+    def checkpoints(folder: str) -> CheckpointCallback:
+        return CheckpointCallback(100, tmp_path / folder, save_replay_buffer=True)
+
+    whole = train("Pendulum-v1", tmp_path / "whole", [checkpoints("a")])
+    for step in (100, 300):
+        resumed = SAC.load(tmp_path / "a" / f"model_{step}_steps.zip", "Pendulum-v1", logger_kwargs={})
+        resumed.resume([checkpoints(f"b{step}")])
+        found, expected = fingerprint(resumed), fingerprint(whole)
+        found.pop("callbacks"), expected.pop("callbacks")
+        assert found == expected
