@@ -812,7 +812,8 @@ def test_wandb_itself(tmp_path: Path, mode: str) -> None:
         "logger.close()\n"
     )
     root = Path(slc_agents.logger.__file__).parents[2]
-    environment = {**os.environ, "WANDB_MODE": mode, "WANDB_SILENT": "true", "PYTHONPATH": str(root)}
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "WANDB_MODE": mode, "WANDB_SILENT": "true", "PYTHONPATH": path}
     command = [sys.executable, "-c", script]
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -121,10 +121,11 @@ def draw_episode(episode: EpisodeRecorder, score: str, num_timesteps: int) -> Fi
     if episode.states:
         states = np.stack(episode.states)
         for i, name in enumerate(episode.state_names):
-            panels[2].plot(np.arange(len(states)), states[:, i], color=_color(i), label=name, linewidth=1.2)
+            panels[2].plot(np.arange(len(states)), states[:, i], label=name, **_look(i))
         _add_legend(panels[2], len(episode.state_names))
         style(panels[2], "", "observation")
     panels[-1].set_xlabel("step of the episode")
+    figure.align_ylabels()
     return figure
 
 
@@ -132,7 +133,7 @@ def _draw_steps(axes: Axes, values: NDArray[Any], names: Sequence[str]) -> None:
     """Draws what holds for the length of a step [n, k]."""
     edges = np.arange(len(values) + 1)
     for i, name in enumerate(names):
-        axes.stairs(values[:, i], edges, baseline=None, color=_color(i), label=name, linewidth=1.2)
+        axes.stairs(values[:, i], edges, baseline=None, label=name, **_look(i))
     _add_legend(axes, len(names))
 
 
@@ -141,5 +142,10 @@ def _add_legend(axes: Axes, n: int) -> None:
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _color(i: int) -> str:
-    return COLORS[i % len(COLORS)]
+def _look(i: int) -> dict[str, Any]:
+    styles = ("-", "--", ":")
+    return {
+        "color": COLORS[i % len(COLORS)],
+        "linestyle": styles[i // len(COLORS) % len(styles)],
+        "linewidth": 1.2,
+    }
