@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "GREY", "Curve", "draw_curves", "new_figure", "style"]
+__all__ = ["COLORS", "GREY", "Curve", "draw_curves", "format_number", "new_figure", "style"]
 
 COLORS = (
     "#0072B2",
@@ -76,7 +76,7 @@ def style(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ticker.FuncFormatter(_tick))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, position: format_number(value)))
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -112,5 +112,6 @@ def draw_curves(curves: Sequence[Curve], title: str, x_label: str, y_label: str)
     return figure
 
 
-def _tick(value: float, position: int | None = None) -> str:
+def format_number(value: float) -> str:
+    """Returns a number as the package's figures write it."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"

@@ -137,9 +137,7 @@ class EvalCallback(Periodic):
         self.history["results"].append(returns)
         self.history["ep_lengths"].append(lengths)
         if recorder is not None:
-            score = "cost" if model.config.opt_type == "minimize" else "return"
-            self.logger.record_figure("eval/returns", draw_returns(self.history, score))
-            self.logger.record_figure("eval/episode", draw_episode(recorder, score, self.num_timesteps))
+            self._record_figures(recorder)
         if self.log_path is not None:
             self.log_path.mkdir(parents=True, exist_ok=True)
             arrays: dict[str, Any] = {key: np.array(value) for key, value in self.history.items()}
@@ -151,6 +149,11 @@ class EvalCallback(Periodic):
                 model.save(self.best_model_save_path / "best_model.zip")
             go_on = goes_on(self.callback_on_new_best.on_step())
         return goes_on(self.callback_after_eval.on_step()) and go_on
+
+    def _record_figures(self, episode: EpisodeRecorder) -> None:
+        score = "cost" if self.model.config.opt_type == "minimize" else "return"
+        self.logger.record_figure("eval/returns", draw_returns(self.history, score))
+        self.logger.record_figure("eval/episode", draw_episode(episode, score, self.num_timesteps))
 
     def on_training_end(self) -> None:
         """Passes it on."""

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from slc_agents.drawing import COLORS, Curve, draw_curves, new_figure, style
+from slc_agents.drawing import COLORS, Curve, draw_curves, format_number, new_figure, style
 from slc_agents.spaces import observation_boxes
 from slc_agents.transition import Array, Observation, Transition
 
@@ -104,9 +104,9 @@ def draw_episode(episode: EpisodeRecorder, score: str, num_timesteps: int) -> Fi
     n = len(episode.rewards)
     figure = new_figure(8.0, 6.6 if episode.states else 4.8)
     panels = figure.subplots(3 if episode.states else 2, sharex=True)
-    total = sum(episode.rewards)
+    total, steps = format_number(sum(episode.rewards)), f"{n:,} step{'s' if n > 1 else ''}"
     panels[0].set_title(
-        f"An evaluated episode at step {num_timesteps:,}: {score} {total:.5g} in {n:,} step{'s' if n > 1 else ''}",
+        f"An evaluated episode at step {num_timesteps:,}: {score} {total} in {steps}",
         loc="left",
         fontsize=12,
         fontweight="bold",

@@ -59,7 +59,7 @@ class TensorBoardSink:
     def write_histogram(self, key: str, values: NDArray[np.float64], step: int) -> None:
         """Stores a histogram, at `step` on its time axis."""
         counts, edges = bin_values(values)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             total, squares = float(values.sum()), float(values @ values)
         # Of each bin TensorBoard knows the right edge; an empty one to the left tells it where the first begins. The
         # bins are made here because the writer's own reach to 1e20 and no further.
