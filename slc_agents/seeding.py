@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["Stream", "draw_seed", "generator_state", "make_generator", "make_seed", "set_generator_state"]
 
-Stream: TypeAlias = Literal["network", "action", "predict", "learner", "buffer", "env", "test", "eval"]
+Stream: TypeAlias = Literal["network", "action", "predict", "learner", "buffer", "env", "test", "eval", "histogram"]
 
 
 def draw_seed() -> int:

@@ -313,6 +313,11 @@ class AgentConfig:
         for rate in self.rates:
             self._check_rate(rate)
 
+    @property
+    def reward_sign(self) -> float:
+        """What rewards are multiplied by on their way into the memory: -1 turns costs into rewards."""
+        return -1.0 if self.opt_type == "minimize" else 1.0
+
     def _check_rate(self, rate: str) -> None:
         # A schedule has its own end, which None stands for: so a copy with other fields replaced is no contradiction.
         if callable(getattr(self, rate)):

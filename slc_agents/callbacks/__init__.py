@@ -16,6 +16,7 @@ from slc_agents.callbacks.evaluation import (
     StopTrainingOnRewardThreshold,
 )
 from slc_agents.callbacks.foreign import ForeignCallback
+from slc_agents.callbacks.histograms import HistogramCallback
 from slc_agents.callbacks.progress import ProgressBarCallback
 from slc_agents.callbacks.saving import CheckpointCallback, ExportCallback
 from slc_agents.callbacks.stopping import StopTrainingOnMaxEpisodes
@@ -30,6 +31,7 @@ __all__ = [
     "ExportCallback",
     "ForeignCallback",
     "FunctionCallback",
+    "HistogramCallback",
     "ProgressBarCallback",
     "StopTrainingOnMaxEpisodes",
     "StopTrainingOnNoModelImprovement",

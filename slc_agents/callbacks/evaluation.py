@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Periodic, goes_on, make_callback
+from slc_agents.callbacks.figures import EpisodeRecorder, draw_episode, draw_returns
 from slc_agents.envs import EnvLike, make_vector_env
 from slc_agents.envs.vector import have_one_in_common
-from slc_agents.errors import check_whole_number
+from slc_agents.errors import check_whole_number, require
 from slc_agents.seeding import make_seed
 from slc_agents.training.evaluation import run_episodes
 
@@ -40,6 +42,11 @@ class EvalCallback(Periodic):
     Writes `eval/mean_reward` and `eval/mean_ep_length` into the next row of the log, as the test episodes of each epoch
     do; set `num_test_episodes=0` to have only one of them. What is best depends on `opt_type`: for costs, the lowest.
 
+    With `figures=True` two figures stand beside the next row, in the sinks that show figures (TensorBoard, Weights &
+    Biases, one's own with `write_figure`): `eval/returns`, the mean of each evaluation so far with its lowest and
+    highest episode, and `eval/episode`, rewards and actions of one episode of the last evaluation over time, and
+    observations too where they are at most 8 numbers and no images.
+
     Args:
         eval_env: An environment to evaluate in, other than the one that is trained in.
         callback_on_new_best: Called at each new best.
@@ -49,6 +56,10 @@ class EvalCallback(Periodic):
         log_path: Folder for `evaluations.npz` (arrays `timesteps` [k], `results` and `ep_lengths` [k, episodes]).
         best_model_save_path: Folder for `best_model.zip`.
         deterministic: Whether the policy's mean action is taken, not a sample.
+        figures: Whether to draw figures; needs matplotlib.
+
+    Raises:
+        MissingDependencyError: If `figures` is set and matplotlib is not installed.
 
     Attributes:
         best_mean_reward: The best mean return so far (for costs, the lowest), or None.
@@ -65,8 +76,13 @@ class EvalCallback(Periodic):
         log_path: str | os.PathLike[str] | None = None,
         best_model_save_path: str | os.PathLike[str] | None = None,
         deterministic: bool = True,
+        *,
+        figures: bool = False,
     ) -> None:
         super().__init__(eval_freq)
+        if figures:
+            require("matplotlib", "plot", "EvalCallback(figures=True)")
+        self.figures = figures
         self.eval_env: VectorEnv[Any, Any, Any] = make_vector_env(eval_env)
         self.callback_on_new_best = make_callback(callback_on_new_best)
         self.callback_after_eval = make_callback(callback_after_eval)
@@ -88,6 +104,12 @@ class EvalCallback(Periodic):
                 "off. Give another one, or an id or a factory"
             )
         self.model.check_spaces(self.eval_env, "EvalCallback: eval_env")
+        if self.figures and not self.logger.shows_figures:
+            warnings.warn(
+                "EvalCallback(figures=True): no sink of the log shows figures, so none are drawn; have one, such as "
+                'logger_kwargs={"output_dir": ..., "sinks": ["csv", "tensorboard"]}',
+                stacklevel=2,
+            )
         super().on_training_start()
         for callback in self._inner:
             callback.on_training_start()
@@ -95,6 +117,9 @@ class EvalCallback(Periodic):
     def on_period(self) -> bool:
         """Evaluates; returns whether to go on."""
         model = self.model
+        recorder = None
+        if self.figures and self.logger.shows_figures:
+            recorder = EpisodeRecorder(self.eval_env.single_observation_space, self.eval_env.num_envs - 1)
         episodes = run_episodes(
             model,
             self.eval_env,
@@ -102,6 +127,7 @@ class EvalCallback(Periodic):
             deterministic=self.deterministic,
             seed=make_seed(model.seed, "eval", self.num_timesteps),
             max_ep_len=model.config.max_ep_len,
+            on_step=recorder,
         )
         returns, lengths = [episode.reward for episode in episodes], [episode.length for episode in episodes]
         self.last_mean_reward = float(np.mean(returns))
@@ -110,6 +136,8 @@ class EvalCallback(Periodic):
         self.history["timesteps"].append(self.num_timesteps)
         self.history["results"].append(returns)
         self.history["ep_lengths"].append(lengths)
+        if recorder is not None:
+            self._record_figures(recorder)
         if self.log_path is not None:
             self.log_path.mkdir(parents=True, exist_ok=True)
             arrays: dict[str, Any] = {key: np.array(value) for key, value in self.history.items()}
@@ -121,6 +149,11 @@ class EvalCallback(Periodic):
                 model.save(self.best_model_save_path / "best_model.zip")
             go_on = goes_on(self.callback_on_new_best.on_step())
         return goes_on(self.callback_after_eval.on_step()) and go_on
+
+    def _record_figures(self, episode: EpisodeRecorder) -> None:
+        score = "cost" if self.model.config.opt_type == "minimize" else "return"
+        self.logger.record_figure("eval/returns", draw_returns(self.history, score))
+        self.logger.record_figure("eval/episode", draw_episode(episode, score, self.num_timesteps))
 
     def on_training_end(self) -> None:
         """Passes it on."""

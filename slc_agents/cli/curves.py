@@ -1,12 +1,10 @@
 """Learning curves: from the logs of runs to a figure.
 
-Here, and not among the public parts, because the two commands that draw are all that needs it. matplotlib is optional,
-and used without pyplot, so neither a display nor anybody else's figures are touched.
+Here, and not among the public parts, because the two commands that draw are all that needs it.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
-from slc_agents.errors import ConfigError, SlcAgentsError, require
+from slc_agents.drawing import COLORS, GREY, Curve, draw_curves
+from slc_agents.errors import ConfigError, SlcAgentsError
 from slc_agents.logger import read_progress
 from slc_agents.persistence import read_archive
 from slc_agents.zoo import read_config_file
 
-__all__ = ["CURVE_FILE", "DEFAULT_X", "DEFAULT_Y", "Curve", "confidence_interval", "draw_run", "draw_runs"]
+__all__ = ["CURVE_FILE", "DEFAULT_X", "DEFAULT_Y", "confidence_interval", "draw_run", "draw_runs"]
 
 CURVE_FILE = "learning_curve.png"
 DEFAULT_X = "time/total_timesteps"
@@ -39,41 +38,10 @@ LABELS = {
     "rollout/ep_rew_mean": "mean {score} of the last 100 episodes",
     "rollout/ep_len_mean": "mean length of the last 100 episodes [steps]",
 }
-COLORS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # told apart by colour-blind eyes
-GREY = "#999999"
 # Quantiles 0.975 of Student's t for 1 to 10 degrees of freedom; above, a series is exact to 0.1%.
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of a figure.
-
-    Attributes:
-        label: What it is.
-        x: Positions [k].
-        y: Values [k].
-        low: Lower edge of a band around it [k], or None.
-        high: Upper edge.
-        color: Its colour; None: the next one.
-    """
-
-    label: str
-    x: Floats
-    y: Floats
-    low: Floats | None = None
-    high: Floats | None = None
-    color: str | None = None
 
 
 @dataclass(frozen=True)
@@ -259,39 +227,6 @@ def _curve(group: Sequence[_Run], label: str, x: str, y: str) -> Curve:
 
 
 def _draw(curves: Sequence[Curve], out: Path, title: str, x_label: str, y_label: str) -> None:
-    purpose = "drawing a learning curve"
-    figure = require("matplotlib.figure", "plot", purpose).Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
-    ticker = require("matplotlib.ticker", "plot", purpose)
-    require("matplotlib.backends.backend_agg", "plot", purpose).FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    colors = itertools.cycle(COLORS)
-    for curve in curves:
-        color = curve.color or next(colors)
-        axes.plot(
-            curve.x,
-            curve.y,
-            color=color,
-            label=curve.label,
-            linewidth=1.8,
-            marker="o" if len(curve.x) <= 50 else "",
-            markersize=3.5,
-        )
-        if curve.low is not None and curve.high is not None:
-            axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ticker.FuncFormatter(_tick))
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.02)
-    if len(curves) > 1 or curves[0].label != title:
-        axes.legend(frameon=False, fontsize=9)
+    figure = draw_curves(curves, title, x_label, y_label)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-
-
-def _tick(value: float, position: int | None = None) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+    figure.savefig(out, dpi=150)

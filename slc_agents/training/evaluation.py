@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
@@ -10,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from slc_agents.envs import EnvLike, episode_limit, make_vector_env
 from slc_agents.errors import check_whole_number
 from slc_agents.training.collector import Collector
-from slc_agents.transition import Episode
+from slc_agents.transition import Episode, Transition
 
 __all__ = ["Predictor", "evaluate_policy", "run_episodes"]
 
@@ -93,8 +94,12 @@ def run_episodes(
     deterministic: bool = True,
     seed: int | None = None,
     max_ep_len: int | None = None,
+    on_step: Callable[[Transition], None] | None = None,
 ) -> list[Episode]:
-    """Runs episodes of a policy in a vector environment; see `evaluate_policy`."""
+    """Runs episodes of a policy in a vector environment; see `evaluate_policy`.
+
+    `on_step` is called with each vector step. Of the last environment at least one episode is always seen to its end.
+    """
     n_episodes = check_whole_number("n_eval_episodes", n_episodes)
     collector = Collector(env, max_ep_len)
     quotas = [(n_episodes + i) // env.num_envs for i in range(env.num_envs)]
@@ -106,6 +111,8 @@ def run_episodes(
         while any(quotas):
             action, state = model.predict(collector.observation, state, episode_start, deterministic)
             transition, ended = collector.step(np.asarray(action))
+            if on_step is not None:
+                on_step(transition)
             episode_start = (transition.terminated | transition.truncated) | ~transition.valid
             for episode in ended:
                 if quotas[episode.env_index] > 0:

@@ -83,7 +83,7 @@ class LoopConfig(Protocol):
     """The hyperparameters that concern the loop."""
 
     @property
-    def opt_type(self) -> str: ...  # noqa: D102
+    def reward_sign(self) -> float: ...  # noqa: D102
     @property
     def start_steps(self) -> int: ...  # noqa: D102
     @property
@@ -148,7 +148,7 @@ class TrainingLoop:
         self.generator = generator
         self.test = test
         # Costs are turned into rewards here, once, on their way into the memory: nothing behind it knows of costs.
-        self.reward_sign = np.float32(-1.0 if config.opt_type == "minimize" else 1.0)
+        self.reward_sign = np.float32(config.reward_sign)
         self.rates: dict[str, float] = {}
         self.after_step: list[Callable[[], None]] = []
         self.interrupt = Interrupt()

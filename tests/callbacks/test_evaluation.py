@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from fake_model import FakeModel, run_steps
+from media_sink import MediaSink
 from scripted_envs import ScriptedEnv
 
 from slc_agents.callbacks import (
@@ -15,6 +17,8 @@ from slc_agents.callbacks import (
     StopTrainingOnNoModelImprovement,
     StopTrainingOnRewardThreshold,
 )
+from slc_agents.callbacks import evaluation as evaluation_module
+from slc_agents.errors import MissingDependencyError
 
 
 class ScoredEnv(ScriptedEnv):
@@ -118,6 +122,55 @@ def test_inner_callbacks_hear_of_start_and_end():
 
     run_steps(callback([1], callback_on_new_best=Heard(), callback_after_eval=[Heard()]), FakeModel(), 10)
     assert heard == [("start", 0)] * 2 + [("end", 10)] * 2
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("opt_type", "score"), [("maximize", "return"), ("minimize", "cost")])
+def test_figures_go_out_with_the_next_row(monkeypatch, opt_type, score):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    for name in ("draw_returns", "draw_episode"):
+        draw = getattr(evaluation_module, name)
+        monkeypatch.setattr(evaluation_module, name, lambda *args, draw=draw: (drawn.append(args), draw(*args))[1])
+    model, sink = FakeModel(opt_type), MediaSink()
+    model.logger.sinks = (sink,)
+    evaluation = EvalCallback(
+        [lambda: ScriptedEnv(0, [2]), lambda: ScriptedEnv(1, [3])], n_eval_episodes=2, eval_freq=10, figures=True
+    )
+    run_steps(evaluation, model, 20)
+    _, _, (history, its_score), (episode, episode_score, step) = drawn
+    assert history is evaluation.history
+    assert history["results"] == [[3, 306], [43, 366]]
+    assert its_score == episode_score == score
+    assert (episode.rewards, step) == ([121, 122, 123], 20)
+
+    assert sink.figures == {}
+    model.logger.dump(25)
+    assert {key: (image.shape, at) for key, (image, at) in sink.figures.items()} == {
+        "eval/returns": ((480, 800, 3), 25),
+        "eval/episode": ((660, 800, 3), 25),
+    }
+    assert all(image.std() > 10 for image, _ in sink.figures.values())
+
+
+def test_figures_are_only_drawn_where_asked_for(monkeypatch):
+    for name in ("draw_returns", "draw_episode"):
+        monkeypatch.setattr(evaluation_module, name, lambda *args: pytest.fail("it was drawn"))
+    model = FakeModel()
+    model.logger.sinks = (MediaSink(),)
+    run_steps(callback([1]), model, 10)
+    model.logger.sinks = ()
+    with pytest.warns(UserWarning, match=r"no sink of the log shows figures, so none are drawn.*tensorboard"):
+        run_steps(callback([1], figures=True), model, 20)
+
+
+def test_figures_without_matplotlib_name_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"EvalCallback\(figures=True\).*slc-agents\[plot\]"):
+        callback([1], figures=True)
+    callback([1])
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------

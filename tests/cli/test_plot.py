@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from slc_agents.cli import curves
-from slc_agents.cli.curves import Curve, confidence_interval
+from slc_agents.cli.curves import confidence_interval
+from slc_agents.drawing import Curve
 from slc_agents.logger import CsvSink
 from slc_agents.persistence import write_archive
 

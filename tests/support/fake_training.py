@@ -31,6 +31,10 @@ class Config:
     lr_decay_ref: str = "epoch"
     steps_per_epoch: int = 30
 
+    @property
+    def reward_sign(self) -> float:
+        return -1.0 if self.opt_type == "minimize" else 1.0
+
 
 @dataclass
 class FakeLearner:

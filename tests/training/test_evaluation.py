@@ -122,3 +122,12 @@ def test_at_least_one_episode(n):
 def test_run_episodes_tells_which_environment():
     episodes = run_episodes(Model(), make_vector_env([lambda: ScriptedEnv(0, [2]), lambda: ScriptedEnv(1, [3])]), 4)
     assert [(episode.env_index, episode.length) for episode in episodes] == [(0, 2), (1, 3), (0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_each_vector_step_is_told_and_the_last_environments_first_episode_whole(n):
+    steps = []
+    env = make_vector_env([lambda: ScriptedEnv(0, [2]), lambda: ScriptedEnv(1, [3])])
+    run_episodes(Model(), env, n, on_step=steps.append)
+    assert [step.reward.tolist() for step in steps] == [[1, 101], [2, 102], [11, 103]]
+    assert [step.terminated[1] for step in steps] == [False, False, True]
