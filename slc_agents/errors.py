@@ -16,9 +16,11 @@ from typing import Any
 __all__ = [
     "ArchiveError",
     "ConfigError",
+    "InvalidEnvironmentError",
     "MissingDependencyError",
     "NonFiniteError",
     "NotResumableError",
+    "RenderError",
     "SlcAgentsError",
     "UnsupportedSpaceError",
     "UntrustedCodeError",
@@ -38,6 +40,14 @@ class ConfigError(SlcAgentsError, ValueError):
 
 class UnsupportedSpaceError(SlcAgentsError, ValueError):
     """An observation or action space that the agent can't work with."""
+
+
+class InvalidEnvironmentError(SlcAgentsError, ValueError):
+    """An environment breaks a rule of gymnasium's, or one that the agents add."""
+
+
+class RenderError(SlcAgentsError, RuntimeError):
+    """An environment can't be drawn, here or at all."""
 
 
 class NonFiniteError(SlcAgentsError, ValueError):

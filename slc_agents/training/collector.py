@@ -198,6 +198,11 @@ class Collector:
                 f"Raised by the environment in {method}(), after {self.steps} steps of training or evaluation. The "
                 f"agent keeps all that it has learned: it can be saved, and {again}."
             )
+            if _raised_by_gymnasium(error):
+                error.add_note(
+                    "Where that says little, slc_agents.envs.check_env(env) says which of gymnasium's rules a single "
+                    "environment breaks."
+                )
             raise
         except KeyboardInterrupt:
             await_answers(self.env)
@@ -246,3 +251,11 @@ class Collector:
                 f"itself after {length} steps, and has no TimeLimit wrapper to raise. Raise the limit in the "
                 f"environment, set max_ep_len to at most {length}, or leave it out"
             )
+
+
+def _raised_by_gymnasium(error: Exception) -> bool:
+    """Whether an error comes from the code of gymnasium's vector environments, which stumbled on what it was given."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and str(traceback.tb_frame.f_globals.get("__name__")).startswith("gymnasium.vector.")

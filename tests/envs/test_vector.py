@@ -107,7 +107,7 @@ def test_what_was_made_is_closed():
     made = make_vector_env(ScriptedEnv, 2)
     envs = made.envs
     made.close()
-    assert [env.closed for env in envs] == [True, True]
+    assert [env.unwrapped.closed for env in envs] == [True, True]
 
 
 class SignalEnv(ScriptedEnv):
@@ -190,7 +190,7 @@ def test_test_env_from_a_factory():
     vector_env, test_env = made_for_tests(factory)
     assert len(calls) == 2
     assert test_env.get_attr("index") == (8,)
-    assert test_env.envs[0] is not vector_env.envs[0]
+    assert test_env.envs[0].unwrapped is not vector_env.envs[0].unwrapped
 
 
 def test_test_env_from_a_list_and_from_the_factories_of_a_vector_env():
@@ -233,8 +233,8 @@ def test_a_wrapper_that_a_spec_cannot_tell_is_copied():
 def test_a_factory_that_returns_the_environment_in_use_is_not_believed():
     env = ScriptedEnv(5)
     vector_env, test_env = made_for_tests(lambda: env)
-    assert vector_env.envs[0] is env
-    assert test_env.envs[0] is not env
+    assert vector_env.envs[0].unwrapped is env
+    assert test_env.envs[0].unwrapped is not env
     assert test_env.get_attr("index") == (5,)
     wrapped_again = lambda: gymnasium.wrappers.OrderEnforcing(env)  # noqa: E731
     _, test_env = made_for_tests(wrapped_again)
