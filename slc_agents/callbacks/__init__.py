@@ -19,6 +19,7 @@ from slc_agents.callbacks.foreign import ForeignCallback
 from slc_agents.callbacks.progress import ProgressBarCallback
 from slc_agents.callbacks.saving import CheckpointCallback, ExportCallback
 from slc_agents.callbacks.stopping import StopTrainingOnMaxEpisodes
+from slc_agents.callbacks.video import VideoCallback
 
 __all__ = [
     "Callback",
@@ -34,5 +35,6 @@ __all__ = [
     "StopTrainingOnMaxEpisodes",
     "StopTrainingOnNoModelImprovement",
     "StopTrainingOnRewardThreshold",
+    "VideoCallback",
     "make_callback",
 ]

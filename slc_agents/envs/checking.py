@@ -7,14 +7,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium.utils import env_checker
-from gymnasium.vector import VectorEnv
 
-from slc_agents.envs.rules import require_env, reset_problem, step_problem
+from slc_agents.envs.rules import guarded, require_env
+from slc_agents.envs.vector import refuse_vector_env
 from slc_agents.errors import InvalidEnvironmentError, UnsupportedSpaceError
 from slc_agents.spaces import check_action_space, check_observation_space
 
@@ -44,8 +44,7 @@ def check_env(env: str | gymnasium.Env[Any, Any] | Callable[[], gymnasium.Env[An
             change, then the warnings.
         TypeError: If it is no environment of gymnasium's.
     """
-    if isinstance(env, VectorEnv):
-        raise TypeError(f"env: received {env}; give one of the environments in it, or its factory")
+    refuse_vector_env(env)
     with _caught_warnings() as caught:
         if isinstance(env, str):
             made: object = gymnasium.make(env)
@@ -82,8 +81,10 @@ def _problems(env: gymnasium.Env[Any, Any]) -> Iterator[str]:
     for examine in (_signature, _play, _determinism, _gymnasium_checker):
         try:
             problem = examine(env)
+        except InvalidEnvironmentError as error:
+            problem = str(error)
         except Exception as error:  # the environment's own, which is what to report
-            problem = f"{examine.__name__.strip('_')}: raised {type(error).__name__}: {error}"
+            problem = f"its code raised {type(error).__name__}: {error}"
         if problem is not None:
             yield problem
             return
@@ -103,32 +104,25 @@ def _signature(env: gymnasium.Env[Any, Any]) -> str | None:
 
 def _play(env: gymnasium.Env[Any, Any]) -> str | None:
     """Runs episodes, at the bounds of the actions first."""
-    space: Any = env.action_space
+    guard, space = guarded(env, "env: received"), cast("gymnasium.spaces.Box", env.action_space)
     space.seed(_SEED)
-    fresh, seed = True, _SEED
+    ended, resets = True, 0
     for i in range(_STEPS):
-        if fresh:
-            result: Any = _called("reset", lambda seed=seed: env.reset(seed=seed))
-            problem = reset_problem(result, env.observation_space) or _value_problem(result[0], env)
+        if ended:
+            observation, _ = guard.reset(seed=_SEED + resets)
+            resets += 1
+            problem = _value_problem(observation, env)
             if problem is not None:
                 return f"reset() {problem}"
-            seed += 1
-        action = (space.low, space.high)[i].astype(space.dtype) if i < 2 else space.sample()
-        result = _called("step", lambda action=action: env.step(action))
-        problem = step_problem(result, env.observation_space) or _value_problem(result[0], env)
-        if problem is None and not abs(float(result[1])) <= np.finfo(np.float32).max:
-            problem = f"returned the reward {result[1]}, which is not finite in float32. Mend or clip it"
+        action = (space.low, space.high)[i] if i < 2 else space.sample()
+        observation, reward, terminated, truncated, _ = guard.step(action)
+        problem = _value_problem(observation, env)
+        if problem is None and not abs(float(reward)) <= np.finfo(np.float32).max:
+            problem = f"returned the reward {reward}, which is not finite in float32. Mend or clip it"
         if problem is not None:
             return f"step() {problem}"
-        fresh = bool(result[2] or result[3])
+        ended = bool(terminated or truncated)
     return None
-
-
-def _called(method: str, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except Exception as error:
-        raise InvalidEnvironmentError(f"{method}() raised {type(error).__name__}: {error}") from error
 
 
 def _value_problem(observation: Any, env: gymnasium.Env[Any, Any]) -> str | None:

@@ -179,7 +179,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._is_dict = dict_of_boxes
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> Any:  # type: ignore[override]  # nobody sets it
         """The environment's own: a guard is nothing that it would have to be made with again."""
         return self.env.spec
 
@@ -262,9 +262,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return None
 
     def _error(self, method: str, problem: str) -> InvalidEnvironmentError:
-        return InvalidEnvironmentError(
-            f"{_name(self)}.{method}() {problem}. (slc_agents.envs.check_env(env) checks all the rules.)"
-        )
+        return InvalidEnvironmentError(f"{_name(self)}.{method}() {problem}")
 
 
 def _is_declared(value: Any, box: Any) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "make_test_env",
     "make_vector_env",
     "members",
+    "refuse_vector_env",
     "resets_by_mask",
 ]
 
@@ -152,7 +153,8 @@ def make_vector_env(
 
 
 def _check_wrappers(wrappers: Sequence[EnvWrapper], env: EnvLike) -> None:
-    if callable(wrappers) or not isinstance(wrappers, Sequence) or isinstance(wrappers, str):
+    received: object = wrappers
+    if callable(received) or not isinstance(received, Sequence) or isinstance(received, str):
         raise TypeError(
             f"wrappers: received {wrappers!r}; a sequence is needed: wrappers=[MyWrapper, functools.partial(...)]"
         )
@@ -181,6 +183,12 @@ def _vectorise(factories: Sequence[EnvFactory], asynchronous: bool) -> VectorEnv
             "as lambda: MyEnv() does"
         )
     return made
+
+
+def refuse_vector_env(env: object) -> None:
+    """Raises a `TypeError` where a vector environment stands in the place of a single one."""
+    if isinstance(env, VectorEnv):
+        raise TypeError(f"env: received {env}; a single environment is needed: its id, itself or its factory")
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

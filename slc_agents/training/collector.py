@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from slc_agents.envs.episode_limit import check_episode_limit
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
-from slc_agents.errors import NonFiniteError
+from slc_agents.errors import InvalidEnvironmentError, NonFiniteError
 from slc_agents.spaces import convert_observation, map_observation
 from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
@@ -198,11 +198,8 @@ class Collector:
                 f"Raised by the environment in {method}(), after {self.steps} steps of training or evaluation. The "
                 f"agent keeps all that it has learned: it can be saved, and {again}."
             )
-            if _raised_by_gymnasium(error):
-                error.add_note(
-                    "Where that says little, slc_agents.envs.check_env(env) says which of gymnasium's rules a single "
-                    "environment breaks."
-                )
+            if isinstance(error, InvalidEnvironmentError) or _raised_by_gymnasium(error):
+                error.add_note("slc_agents.envs.check_env(env) says which rules a single environment breaks.")
             raise
         except KeyboardInterrupt:
             await_answers(self.env)
