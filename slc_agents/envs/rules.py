@@ -163,7 +163,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Says readably which of gymnasium's rules an environment breaks, where gymnasium's own code would only stumble.
 
     It stands around each environment in a vector environment of ours, in its worker process too. A look at each result
-    costs well under a microsecond, so that nothing wrong passes at a later step either (as `terminated="no"` would).
+    costs about a microsecond, so that nothing wrong passes at a later step either (as `terminated="no"` would).
 
     Args:
         env: The environment.
@@ -226,11 +226,11 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         ):
             return False
         if not self._is_dict:
-            return _is_declared(observation, self._boxes[""])
+            return _fits(observation, self._boxes[""])
         return (
             observation.__class__ is dict
             and len(observation) == len(self._boxes)
-            and all(key in observation and _is_declared(observation[key], box) for key, box in self._boxes.items())
+            and all(key in observation and _fits(observation[key], box) for key, box in self._boxes.items())
         )
 
     def _explain(self, error: Exception, method: str, action: Any) -> None:
@@ -265,8 +265,12 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return InvalidEnvironmentError(f"{_name(self)}.{method}() {problem}")
 
 
-def _is_declared(value: Any, box: Any) -> bool:
-    return value.__class__ is np.ndarray and value.shape == box.shape and value.dtype == box.dtype
+def _fits(value: Any, box: Any) -> bool:
+    return (
+        value.__class__ is np.ndarray
+        and value.shape == box.shape
+        and (value.dtype == box.dtype or np.can_cast(value.dtype, box.dtype, "same_kind"))
+    )
 
 
 def _raised_outside_environment(error: Exception) -> bool:

@@ -164,10 +164,8 @@ def make_rendering_env(
         made = _make(env, render_mode)
     elif isinstance(env, gymnasium.Env):
         made = env
-    elif callable(env):
-        made = require_env(env(), "env: the factory returned")
     else:
-        made = require_env(env, "env: received")
+        made = require_env(env() if callable(env) else env, "env: received")
     if made.render_mode != render_mode:
         if made is not env:
             made.close()

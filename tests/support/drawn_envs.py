@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from scripted_envs import ScriptedEnv
 
 
@@ -44,5 +43,4 @@ class DrawnEnv(ScriptedEnv):
 class BlindEnv(ScriptedEnv):
     """Can't draw, and takes no `render_mode`."""
 
-    metadata: dict[str, Any] = {}  # noqa: RUF012
-    action_space = spaces.Box(-2.0, 4.0, (2,), np.float32)
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
