@@ -17,9 +17,11 @@ __all__ = [
     "ArchiveError",
     "ConfigError",
     "EnvStateError",
+    "InvalidEnvironmentError",
     "MissingDependencyError",
     "NonFiniteError",
     "NotResumableError",
+    "RenderError",
     "SlcAgentsError",
     "UnsupportedSpaceError",
     "UntrustedCodeError",
@@ -39,6 +41,14 @@ class ConfigError(SlcAgentsError, ValueError):
 
 class UnsupportedSpaceError(SlcAgentsError, ValueError):
     """An observation or action space that the agent can't work with."""
+
+
+class InvalidEnvironmentError(SlcAgentsError, ValueError):
+    """An environment breaks a rule of gymnasium's, or one that the agents add."""
+
+
+class RenderError(SlcAgentsError, RuntimeError):
+    """An environment can't be drawn, here or at all."""
 
 
 class NonFiniteError(SlcAgentsError, ValueError):

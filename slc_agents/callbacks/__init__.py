@@ -20,6 +20,7 @@ from slc_agents.callbacks.histograms import HistogramCallback
 from slc_agents.callbacks.progress import ProgressBarCallback
 from slc_agents.callbacks.saving import CheckpointCallback, ExportCallback
 from slc_agents.callbacks.stopping import StopTrainingOnMaxEpisodes
+from slc_agents.callbacks.video import VideoCallback
 
 __all__ = [
     "Callback",
@@ -36,5 +37,6 @@ __all__ = [
     "StopTrainingOnMaxEpisodes",
     "StopTrainingOnNoModelImprovement",
     "StopTrainingOnRewardThreshold",
+    "VideoCallback",
     "make_callback",
 ]

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.error import UnregisteredEnv
 
 from slc_agents.agents.base import Agent
-from slc_agents.agents.loading import load
-from slc_agents.callbacks.saving import AGENT_FILE
-from slc_agents.cli.flags import positive_int
-from slc_agents.errors import ConfigError
+from slc_agents.cli.saved_agent import add_agent_options, episodes_seed, saved_agent
 from slc_agents.evaluation import evaluate_policy
-from slc_agents.persistence import read_archive
-from slc_agents.seeding import make_seed
 
-__all__ = ["add_command", "evaluate_agent", "importable", "run", "score_line"]
+__all__ = ["add_command", "evaluate_agent", "run", "score_line"]
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -36,42 +27,13 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("path", metavar="RUN_OR_ARCHIVE", type=Path, help="a run folder, or an agent's archive (.zip)")
-    parser.add_argument("--env", metavar="ID", help="id of the environment (default: the one that it was trained on)")
-    parser.add_argument(
-        "--episodes", type=positive_int, default=50, metavar="N", help="number of episodes (default: 50)"
-    )
-    parser.add_argument("--seed", type=int, metavar="S", help="seed of the episodes (default: from the agent's own)")
-    parser.add_argument("--stochastic", action="store_true", help="sample actions, instead of taking the policy's mean")
-    parser.add_argument("--device", metavar="NAME", help="where the networks live (default: where they were)")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="let code of the archive's author run, where it has any; only if you trust them",
-    )
+    add_agent_options(parser, episodes=50)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    path = args.path / AGENT_FILE if args.path.is_dir() else args.path
-    with read_archive(path) as archive:
-        env_id = args.env or archive.manifest.get("env_id")
-    if not isinstance(env_id, str):
-        raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: must be at least 0")
-    importable(env_id)
-    try:
-        model = load(path, env_id, device=args.device, trust=args.trust, n_envs=1)
-    except UnregisteredEnv as error:
-        if args.env is not None:
-            raise
-        raise ConfigError(f"{error} Where a module registers it, name both: --env module:{env_id}") from error
-    try:
+    with saved_agent(args) as (model, env_id):
         evaluation = evaluate_agent(model, env_id, args.episodes, seed=args.seed, deterministic=not args.stochastic)
-    finally:
-        if model.env is not None:
-            model.env.close()
     print(score_line(model, evaluation))
     return 0
 
@@ -91,7 +53,7 @@ def evaluate_agent(
     Returns:
         What came out, in JSON-able values: `mean, std, episodes, seed, deterministic, returns, lengths`.
     """
-    seed = make_seed(model.seed, "test", 0) if seed is None else seed  # tests in training have the epochs from 1 on
+    seed = episodes_seed(model, seed)
     returns, lengths = evaluate_policy(
         model,
         env_id,
@@ -119,9 +81,3 @@ def score_line(model: Agent[Any], evaluation: Mapping[str, Any]) -> str:
     digits = 1 if abs(mean) >= 10 else 3
     over = "1 episode" if episodes == 1 else f"{episodes} episodes"
     return f"mean {word}: {mean:.{digits}f} ± {std:.{digits}f} over {over}"
-
-
-def importable(env_id: str) -> None:
-    """Lets a `module:id` find a module in the current folder, as a script there would; installed ones come first."""
-    if ":" in env_id and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())

@@ -18,9 +18,10 @@ from slc_agents.agents.loading import AGENTS, agent_class
 from slc_agents.callbacks import ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
-from slc_agents.cli.evaluate import evaluate_agent, importable, score_line
+from slc_agents.cli.evaluate import evaluate_agent, score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
+from slc_agents.cli.saved_agent import importable
 from slc_agents.errors import ConfigError, MissingDependencyError
 from slc_agents.logger import PROGRESS_FILE, Value
 from slc_agents.seeding import draw_seed

@@ -28,6 +28,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.utils import RunningMeanStd
 
+from slc_agents.envs.rules import Guard
 from slc_agents.errors import EnvStateError
 
 __all__ = ["StateAccess", "get_env_state", "pickle_envs", "set_env_state", "unpickle_envs"]
@@ -148,7 +149,8 @@ def unpickle_envs(env: VectorEnv[Any, Any, Any], pickled: list[bytes]) -> None:
 def _layers(env: Any, stop: Callable[[Any], bool]) -> Iterator[Any]:
     layer = env
     while not stop(layer):
-        yield layer
+        if not isinstance(layer, Guard):  # which is ours, and remembers nothing
+            yield layer
         if layer is env.unwrapped:
             return
         layer = layer.env

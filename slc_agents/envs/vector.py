@@ -13,12 +13,14 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
+from slc_agents.envs.rules import guarded, is_old_gym, require_env
 from slc_agents.envs.state import StateAccess
 from slc_agents.errors import check_whole_number
 
 __all__ = [
     "EnvFactory",
     "EnvLike",
+    "EnvWrapper",
     "autoreset_mode",
     "await_answers",
     "check_alive",
@@ -27,18 +29,13 @@ __all__ = [
     "make_test_env",
     "make_vector_env",
     "members",
+    "refuse_vector_env",
     "resets_by_mask",
 ]
 
 EnvFactory: TypeAlias = Callable[[], "gymnasium.Env[Any, Any]"]
+EnvWrapper: TypeAlias = "Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]"
 EnvLike: TypeAlias = "str | gymnasium.Env[Any, Any] | EnvFactory | Sequence[EnvFactory] | VectorEnv[Any, Any, Any]"
-
-
-class _Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment of the user's, who closes it: a vector environment closes what it holds when it goes."""
-
-    def close(self) -> None:
-        """Leaves the environment open."""
 
 
 class _Make:
@@ -49,6 +46,29 @@ class _Make:
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(self.env_id, **self.kwargs)
+
+
+class _Wrapped:
+    """A factory that puts wrappers around what another one makes, the first of them innermost."""
+
+    def __init__(self, factory: EnvFactory, wrappers: Sequence[EnvWrapper]) -> None:
+        self.factory, self.wrappers = factory, tuple(wrappers)
+
+    def __call__(self) -> gymnasium.Env[Any, Any]:
+        env = require_env(self.factory(), "env: the factory returned")
+        for wrapper in self.wrappers:
+            env = require_env(wrapper(env), f"wrappers: {wrapper!r} returned")
+        return env
+
+
+class _Guarded:
+    """A factory whose environment says readably which of gymnasium's rules it breaks."""
+
+    def __init__(self, factory: EnvFactory) -> None:
+        self.factory = factory
+
+    def __call__(self) -> gymnasium.Env[Any, Any]:
+        return guarded(self.factory(), "env: the factory returned")
 
 
 class _InWorker:
@@ -68,7 +88,12 @@ class _InWorker:
 
 
 def make_vector_env(
-    env: EnvLike, n_envs: int = 1, *, asynchronous: bool = False, **kwargs: Any
+    env: EnvLike,
+    n_envs: int = 1,
+    *,
+    asynchronous: bool = False,
+    wrappers: Sequence[EnvWrapper] = (),
+    **kwargs: Any,
 ) -> VectorEnv[Any, Any, Any]:
     """Makes a vector environment.
 
@@ -77,18 +102,24 @@ def make_vector_env(
         n_envs: Number of copies, where `env` is an id or a factory.
         asynchronous: Whether each copy runs in a process of its own: worth it where a step takes longer than the
             transfer, about 0.1 ms.
+        wrappers: What to put around each copy, in this order: wrapper classes, functools.partial of them, or other
+            functions from an environment to an environment. For an id, a factory or a list of factories.
         **kwargs: Keyword arguments of `gymnasium.make`, where `env` is an id.
 
     Returns:
         A `SyncVectorEnv` or `AsyncVectorEnv` whose ended episodes are reset by their user (`AutoresetMode.DISABLED`).
 
     Raises:
-        ValueError: If `n_envs` doesn't fit `env`.
-        TypeError: If `env` is none of the above.
+        ValueError: If `n_envs` or `wrappers` don't fit `env`.
+        TypeError: If `env` is none of the above, a wrapper can't be called, or what should return an environment
+            doesn't.
+        InvalidEnvironmentError: If an environment lacks a space. Its `reset` and `step` raise it too, where what the
+            environment returns breaks one of gymnasium's rules.
     """
     n_envs = check_whole_number("n_envs", n_envs)
     if kwargs and not isinstance(env, str):
         raise TypeError(f"keyword arguments {sorted(kwargs)} are for gymnasium.make, which takes an id, not {env!r}")
+    _check_wrappers(wrappers, env)
     if isinstance(env, VectorEnv):
         if n_envs not in (1, env.num_envs):
             raise ValueError(f"n_envs={n_envs}: the vector environment has {env.num_envs}; leave n_envs out")
@@ -99,34 +130,66 @@ def make_vector_env(
                 f"n_envs={n_envs}, asynchronous={asynchronous}: an environment can't be copied. "
                 "Give its id or a factory: lambda: make_my_env()"
             )
-        borrowed = _Borrowed(env)
+        borrowed = guarded(env, "env: received", borrowed=True)
         return _vectorise([lambda: borrowed], asynchronous=False)
+    factories: list[Any]
     if isinstance(env, str):
-        return _vectorise([_Make(env, **kwargs)] * n_envs, asynchronous)
-    if callable(env):
-        return _vectorise([env] * n_envs, asynchronous)
-    if isinstance(env, Sequence) and env and all(callable(factory) for factory in env):
-        factories: list[Any] = list(env)
+        factories = [_Make(env, **kwargs)] * n_envs
+    elif callable(env):
+        factories = [env] * n_envs
+    elif isinstance(env, Sequence) and env and all(callable(factory) for factory in env):
+        factories = list(env)
         if n_envs not in (1, len(factories)):
             raise ValueError(f"n_envs={n_envs}: the list has {len(factories)} factories; leave n_envs out")
-        return _vectorise(factories, asynchronous)
-    raise TypeError(
-        f"env: received {env!r}; allowed are an id, a gymnasium.Env, a factory, a list of factories "
-        "or a gymnasium.vector.VectorEnv"
-    )
+    else:
+        if is_old_gym(env):
+            require_env(env, "env: received")
+        raise TypeError(
+            f"env: received {env!r}; allowed are an id, a gymnasium.Env, a factory, a list of factories "
+            "or a gymnasium.vector.VectorEnv"
+        )
+    if wrappers:
+        factories = [_Wrapped(factory, wrappers) for factory in factories]
+    return _vectorise(factories, asynchronous)
 
 
-def _vectorise(factories: list[EnvFactory], asynchronous: bool) -> VectorEnv[Any, Any, Any]:
+def _check_wrappers(wrappers: Sequence[EnvWrapper], env: EnvLike) -> None:
+    received: object = wrappers
+    if callable(received) or not isinstance(received, Sequence) or isinstance(received, str):
+        raise TypeError(
+            f"wrappers: received {wrappers!r}; a sequence is needed: wrappers=[MyWrapper, functools.partial(...)]"
+        )
+    for wrapper in wrappers:
+        if isinstance(wrapper, gymnasium.Env) or not callable(wrapper):
+            raise TypeError(
+                f"wrappers: received {wrapper!r}; each must be a wrapper's class, or a function from an environment to "
+                "an environment, such as functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=100)"
+            )
+    if wrappers and isinstance(env, (gymnasium.Env, VectorEnv)):
+        raise ValueError(
+            f"wrappers: received {list(wrappers)!r} for {env}, which is made already. Give its id or a factory, or "
+            "wrap it yourself"
+        )
+
+
+def _vectorise(factories: Sequence[EnvFactory], asynchronous: bool) -> VectorEnv[Any, Any, Any]:
+    guards = [_Guarded(factory) for factory in factories]
     if asynchronous:
-        workers = [_InWorker(factory) for factory in factories]
+        workers = [_InWorker(factory) for factory in guards]
         return AsyncVectorEnv(workers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-    made = SyncVectorEnv(factories, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+    made = SyncVectorEnv(guards, copy=False, autoreset_mode=AutoresetMode.DISABLED)
     if len({id(env.unwrapped) for env in made.envs}) < len(made.envs):
         raise ValueError(
             "the factory returned the same environment twice; it must make a new one at each call, "
             "as lambda: MyEnv() does"
         )
     return made
+
+
+def refuse_vector_env(env: object) -> None:
+    """Raises a `TypeError` where a vector environment stands in the place of a single one."""
+    if isinstance(env, VectorEnv):
+        raise TypeError(f"env: received {env}; a single environment is needed: its id, itself or its factory")
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

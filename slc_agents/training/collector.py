@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slc_agents.envs.episode_limit import check_episode_limit
 from slc_agents.envs.state import get_env_state, pickle_envs, set_env_state, unpickle_envs
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
-from slc_agents.errors import EnvStateError, NonFiniteError
+from slc_agents.errors import EnvStateError, InvalidEnvironmentError, NonFiniteError
 from slc_agents.spaces import convert_observation, map_observation
 from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
@@ -248,6 +248,8 @@ class Collector:
                 f"Raised by the environment in {method}(), after {self.steps} steps of training or evaluation. The "
                 f"agent keeps all that it has learned: it can be saved, and {again}."
             )
+            if isinstance(error, InvalidEnvironmentError) or _raised_by_gymnasium(error):
+                error.add_note("slc_agents.envs.check_env(env) says which rules a single environment breaks.")
             raise
         except KeyboardInterrupt:
             await_answers(self.env)
@@ -296,3 +298,11 @@ class Collector:
                 f"itself after {length} steps, and has no TimeLimit wrapper to raise. Raise the limit in the "
                 f"environment, set max_ep_len to at most {length}, or leave it out"
             )
+
+
+def _raised_by_gymnasium(error: Exception) -> bool:
+    """Whether an error comes from the code of gymnasium's vector environments, which stumbled on what it was given."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and str(traceback.tb_frame.f_globals.get("__name__")).startswith("gymnasium.vector.")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import pickle
 import signal
 
 import gymnasium
@@ -107,7 +109,7 @@ def test_what_was_made_is_closed():
     made = make_vector_env(ScriptedEnv, 2)
     envs = made.envs
     made.close()
-    assert [env.closed for env in envs] == [True, True]
+    assert [env.unwrapped.closed for env in envs] == [True, True]
 
 
 class SignalEnv(ScriptedEnv):
@@ -190,7 +192,7 @@ def test_test_env_from_a_factory():
     vector_env, test_env = made_for_tests(factory)
     assert len(calls) == 2
     assert test_env.get_attr("index") == (8,)
-    assert test_env.envs[0] is not vector_env.envs[0]
+    assert test_env.envs[0].unwrapped is not vector_env.envs[0].unwrapped
 
 
 def test_test_env_from_a_list_and_from_the_factories_of_a_vector_env():
@@ -233,8 +235,8 @@ def test_a_wrapper_that_a_spec_cannot_tell_is_copied():
 def test_a_factory_that_returns_the_environment_in_use_is_not_believed():
     env = ScriptedEnv(5)
     vector_env, test_env = made_for_tests(lambda: env)
-    assert vector_env.envs[0] is env
-    assert test_env.envs[0] is not env
+    assert vector_env.envs[0].unwrapped is env
+    assert test_env.envs[0].unwrapped is not env
     assert test_env.get_attr("index") == (5,)
     wrapped_again = lambda: gymnasium.wrappers.OrderEnforcing(env)  # noqa: E731
     _, test_env = made_for_tests(wrapped_again)
@@ -272,3 +274,59 @@ def test_a_whole_of_one_is_stepped_through_the_borrowed_wrapper():
     observation, *_ = made.step(np.zeros((1, 2), np.float32))
     assert observation.tolist() == [[1, 0, 1]]
     assert env.seeds == [4]
+
+
+# -- wrappers ----------------------------------------------------------------------------------------------------------
+
+
+class Named(gymnasium.Wrapper):
+    def __init__(self, env, name="class"):
+        super().__init__(env)
+        self.names = [*getattr(env, "names", ()), name]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("env", ["Pendulum-v1", ScriptedEnv, [ScriptedEnv, ScriptedEnv]])
+def test_wrappers_are_put_around_each_copy_in_their_order(env, asynchronous):
+    wrappers = [Named, functools.partial(Named, name="partial")]
+    made = make_vector_env(env, 2, asynchronous=asynchronous, wrappers=wrappers)
+    assert made.get_attr("names") == (["class", "partial"], ["class", "partial"])
+    made.close()
+
+
+def test_wrappers_act_and_keywords_stay_those_of_make():
+    limit = functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=3)
+    made = make_vector_env("Pendulum-v1", wrappers=[limit, gymnasium.wrappers.FlattenObservation], g=9.0)
+    assert made.get_attr("g") == (9.0,)
+    made.reset(seed=0)
+    assert [made.step(np.zeros((1, 1), np.float32))[3][0] for _ in range(3)] == [False, False, True]
+
+
+def test_a_wrapped_factory_can_be_pickled():
+    factory = make_vector_env("Pendulum-v1", wrappers=[Named]).env_fns[0]
+    assert pickle.loads(pickle.dumps(factory))().get_wrapper_attr("names") == ["class"]
+
+
+def test_test_env_has_the_wrappers():
+    for asynchronous in (False, True):
+        vector_env = make_vector_env(ScriptedEnv, 2, asynchronous=asynchronous, wrappers=[Named])
+        assert make_test_env(vector_env, vector_env).get_attr("names") == (["class"],)
+        vector_env.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "wrappers", "error", "message"),
+    [
+        (ScriptedEnv(), [Named], ValueError, "which is made already. Give its id or a factory"),
+        (SyncVectorEnv([ScriptedEnv]), [Named], ValueError, "which is made already"),
+        (ScriptedEnv, Named, TypeError, r"a sequence is needed: wrappers=\["),
+        (ScriptedEnv, "TimeLimit", TypeError, "a sequence is needed"),
+        (ScriptedEnv, [3], TypeError, "received 3; each must be a wrapper's class"),
+        (ScriptedEnv, [Named(ScriptedEnv())], TypeError, "each must be a wrapper's class"),
+        (ScriptedEnv, [lambda env: None], TypeError, "wrappers: <function.*returned None; a gymnasium.Env"),
+    ],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_wrappers_that_make_no_sense(env, wrappers, error, message, asynchronous):
+    with pytest.raises(error, match=message):
+        make_vector_env(env, wrappers=wrappers, asynchronous=asynchronous and error is TypeError)

@@ -80,7 +80,7 @@ def test_the_first_actions_are_random_by_their_index(n_envs, start_steps):
     assert len(np.unique(random)) == random.size
     assert actions.dtype == np.float32
     # The environment gets them in its own units: [-1, 1] is [-2, 4] there.
-    received = np.stack([env.actions for env in bench.env.envs], axis=1).reshape(-1, 2)
+    received = np.stack([env.unwrapped.actions for env in bench.env.envs], axis=1).reshape(-1, 2)
     np.testing.assert_allclose(received, 1 + 3 * actions, rtol=1e-6, atol=1e-6)
 
 

@@ -1,0 +1,84 @@
+"""What the commands about a saved agent share: their options, and loading it with its environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gymnasium.error import UnregisteredEnv
+
+from slc_agents.agents.base import Agent
+from slc_agents.agents.loading import load
+from slc_agents.callbacks.saving import AGENT_FILE
+from slc_agents.cli.flags import positive_int
+from slc_agents.errors import ConfigError
+from slc_agents.persistence import read_archive
+from slc_agents.seeding import make_seed
+
+__all__ = ["add_agent_options", "episodes_seed", "importable", "saved_agent"]
+
+
+def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None:
+    """Adds the options that say which agent, where, how often and how; `episodes` is the default number of these."""
+    parser.add_argument("path", metavar="RUN_OR_ARCHIVE", type=Path, help="a run folder, or an agent's archive (.zip)")
+    parser.add_argument("--env", metavar="ID", help="id of the environment (default: the one that it was trained on)")
+    parser.add_argument(
+        "--episodes",
+        type=positive_int,
+        default=episodes,
+        metavar="N",
+        help=f"number of episodes (default: {episodes})",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of the episodes (default: from the agent's own)")
+    parser.add_argument("--stochastic", action="store_true", help="sample actions, instead of taking the policy's mean")
+    parser.add_argument("--device", metavar="NAME", help="where the networks live (default: where they were)")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let code of the archive's author run, where it has any; only if you trust them",
+    )
+
+
+@contextmanager
+def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
+    """Loads the agent that the options name. Gives it and its environment's id.
+
+    Raises:
+        ConfigError: If no environment is known, or a number is out of range.
+    """
+    path = args.path / AGENT_FILE if args.path.is_dir() else args.path
+    with read_archive(path) as archive:
+        env_id = args.env or archive.manifest.get("env_id")
+    if not isinstance(env_id, str):
+        raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
+    if args.seed is not None and args.seed < 0:
+        raise ConfigError(f"--seed {args.seed}: must be at least 0")
+    importable(env_id)
+    try:
+        model = load(path, env_id, device=args.device, trust=args.trust, n_envs=1)
+    except UnregisteredEnv as error:
+        if args.env is not None:
+            raise
+        raise ConfigError(f"{error} Where a module registers it, name both: --env module:{env_id}") from error
+    try:
+        yield model, env_id
+    finally:
+        if model.env is not None:
+            model.env.close()
+
+
+def episodes_seed(model: Agent[Any], seed: int | None) -> int:
+    """Returns the seed of an agent's episodes: the one given, or one that follows from its own."""
+    # Tests in training have the epochs from 1 on.
+    return make_seed(model.seed, "test", 0) if seed is None else seed
+
+
+def importable(env_id: str) -> None:
+    """Lets a `module:id` find a module in the current folder, as a script there would; installed ones come first."""
+    if ":" in env_id and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
