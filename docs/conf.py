@@ -59,7 +59,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|gymnasium|inspect|numpy|os|pathlib|rich|torch|types|typing)\..*"),
     ("py:.*", r"(np|gym|nn)\..*"),
-    ("py:.*", r"Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Schedule|Scheduler|AgentConfig|TypeAliasForwardRef"),
+    (
+        "py:.*",
+        r"Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Schedule|Scheduler|AgentConfig|TypeAliasForwardRef",
+    ),
     ("py:.*", r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|ForeignCallbackLike)"),
 ]
 
@@ -75,20 +78,15 @@ html_theme_options = {"top_of_page_buttons": []}
 html_math_renderer = "mathml"
 
 
-def _mathml(self: Any, node: nodes.Element, display: str) -> None:
+def _inline_math(self: Any, node: nodes.Element) -> None:
     """Writes a formula as MathML, which browsers show by themselves: no script from elsewhere."""
-    self.body.append(convert(node.astext().strip(), display=display))
+    self.body.append(convert(node.astext().strip(), display="inline"))
     raise nodes.SkipNode
 
 
-def _inline_math(self: Any, node: nodes.Element) -> None:
-    _mathml(self, node, "inline")
-
-
 def _block_math(self: Any, node: nodes.Element) -> None:
-    self.body.append('<div class="math-block">')
-    self.body.append(convert(node.astext().strip(), display="block"))
-    self.body.append("</div>")
+    formula = convert(node.astext().strip(), display="block")
+    self.body.append(f'<div class="math-block">{formula}</div>')
     raise nodes.SkipNode
 
 
@@ -109,17 +107,22 @@ def _after_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, line
         lines[:] = _as_written.pop(name)
 
 
-def _write_alias(
+def _name_types(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Writes an alias of a type as its name, also in a union."""
-    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returns))  # type: ignore[return-value]
+    """Writes an alias of a type as its name, also in a union, and an agent's config as the class that it is."""
+
+    def named(text: str | None) -> str | None:
+        text = text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+        return text and text.replace("config: ConfigT |", f"config: {name.rpartition('.')[2]}Config |")
+
+    return named(signature), named(returns)
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Adds what the settings alone can't say."""
     app.connect("autodoc-process-docstring", _before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", _after_napoleon, priority=600)
-    app.connect("autodoc-process-signature", _write_alias)
+    app.connect("autodoc-process-signature", _name_types)
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -93,10 +93,12 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for net in ("actor", "critic"):
         monkeypatch.setitem(policies.DEFAULT_HIDDEN_SIZES, net, (8, 8))
     with warnings.catch_warnings():
-        # torch announces the end of torch.jit; gymnasium recommends actions that the agent scales anyway, and a run that
-        # another process interrupted begins new episodes, as the pages say.
+        # torch announces the end of torch.jit; gymnasium recommends what the agent doesn't need; and a run that another
+        # process interrupted begins new episodes: as the pages say.
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=".*For Box action spaces", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*(For Box action spaces|A Box observation space)", category=UserWarning
+        )
         warnings.filterwarnings("ignore", message="the environments' states are not known", category=UserWarning)
         yield
 
@@ -351,7 +353,9 @@ def check_network(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|img|iframe)[^>]*src=\"(?:https?:)?//[^\"]+", text) == [], page
         assert re.findall(r"<link[^>]*rel=\"(?:stylesheet|preload)\"[^>]*href=\"(?:https?:)?//", text) == [], page
-    assert all("http" not in image.read_text("utf-8").replace("http://www.w3.org", "") for image in site.rglob("console.svg"))
+    assert all(
+        "http" not in image.read_text("utf-8").replace("http://www.w3.org", "") for image in site.rglob("console.svg")
+    )
 
 
 def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
