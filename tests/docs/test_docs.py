@@ -9,6 +9,7 @@ but every line of it runs, gradient steps, evaluations and stops included.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import re
@@ -189,6 +190,21 @@ def test_images_are_small_and_used() -> None:
             shown.add((page.parent / link).resolve())
     assert shown == set((DOCS / "images").iterdir())
     assert all(image.stat().st_size < 200_000 for image in shown)
+
+
+def test_a_figure_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(figures)
+    monkeypatch.setattr(figures, "IMAGES", tmp_path)
+    assert figures.main(["rates"]) == 0
+    assert (tmp_path / "learning_rates.svg").read_text("utf-8").count("<path") > 10
+    with pytest.raises(SystemExit):
+        figures.main(["rate"])
+    assert "there is no figure 'rate'" in capsys.readouterr().err
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
