@@ -92,7 +92,7 @@ def draw_loop() -> None:
     box(39, 4, "Learner", "actor, critics,\ntemperature", ORANGE)
     box(75, 4, "Schedules", "a learning rate each", GREY)
     arrow((38, 45), (26.5, 45), "actions", (32, 47.6))
-    arrow((26.5, 40), (38, 40), "next o, r, ends", (32, 37.2))
+    arrow((26.5, 40), (38, 40), "o, r, ends", (32, 37.2))
     arrow((62.5, 42.5), (74, 42.5), "transitions", (68.2, 45.2))
     arrow((47, 36), (47, 16.5), "act(o)", (42, 29))
     arrow((53, 16.5), (53, 36), "actions in [-1, 1]", (63, 31))
