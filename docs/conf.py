@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ sys.path.insert(0, str(ROOT))  # the checkout's own package, installed or not
 project = "slc_agents"
 author = "slc_agents contributors"
 project_copyright = author
-version = release = "0.1.0"
+settings = configparser.ConfigParser()
+settings.read(ROOT / "setup.cfg", encoding="utf-8")
+version = release = settings["metadata"]["version"]
 
 extensions = [
     "myst_parser",

@@ -10,7 +10,7 @@ of a training comes from a real one, which is run for it.
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # the checkout's own package, installed or not
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen
 IMAGES = DOCS / "images"
 
 import gymnasium as gym  # noqa: E402
@@ -132,7 +131,7 @@ def _draw_console(row: dict[str, Any], step: int) -> None:
 
     # What depends on the day and the machine would make another file of it each time.
     row = {key: value for key, value in row.items() if key not in ("time/time_elapsed", "time/fps")}
-    console = Console(record=True, width=34, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    console = Console(record=True, width=34, file=io.StringIO())
     ConsoleSink(console).write(row, step)
     # rich's own frame fetches a font from the web; any monospaced one will do.
     frame = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
