@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-gpu check format dev peers clean
+.PHONY: help train test test-slow test-gpu check format docs dev peers clean
 
 help: ## show this list
 	@$(PYTHON) -c "import re, sys; [print(f'make {m[1]:10} {m[2]}') for l in open('Makefile') if (m := re.match(r'([a-z-]+):.*?## (.*)', l))]"
@@ -38,12 +38,16 @@ format: $(READY) ## mend formatting, and what the linter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: $(READY) ## build the documentation's site into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "site: docs/_build/html/index.html"
+
 dev: $(READY) ## set up the development environment, .venv
 
 peers: .venv-peers/.ready ## set up the libraries that the benchmarks measure against, in .venv-peers
 
 clean: ## remove the environment, build outputs and caches
-	rm -rf $(VENV) .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find slc_agents tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Written last, so that a set-up that was interrupted is begun again, from an empty folder where it was the first one.

@@ -9,6 +9,9 @@ but every line of it runs, gradient steps, evaluations and stops included.
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -21,19 +24,29 @@ from typing import Any
 import pytest
 
 import slc_agents.callbacks as callbacks_module
-from slc_agents import SAC
+import slc_agents.evaluation as evaluation_module
+import slc_agents.policies as public_policies
+from slc_agents import SAC, buffers, errors, logger, zoo
 from slc_agents.agents.base import Agent
+from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.callbacks.base import Callback, Periodic
 from slc_agents.cli.main import build_parser
+from slc_agents.compat.slc import sac
 from slc_agents.pytorch import policies
 from slc_agents.pytorch.learner import TorchLearner
 from slc_agents.training import evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+SITE = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+PAGES = [ROOT / "README.md", *SITE]
 
 STEPS, UPDATE_AFTER, GRADIENT_STEPS, PERIOD = 250, 100, 2, 100
+
+
+def name_of(page: Path) -> str:
+    """A page's path from the checkout's folder."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -81,14 +94,17 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for net in ("actor", "critic"):
         monkeypatch.setitem(policies.DEFAULT_HIDDEN_SIZES, net, (8, 8))
     with warnings.catch_warnings():
-        # torch announces the end of torch.jit; and a run that another process interrupted begins new episodes, as
-        # the page says.
+        # torch announces the end of torch.jit; gymnasium recommends what the agent doesn't need; and a run that another
+        # process interrupted begins new episodes: as the pages say.
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*(For Box action spaces|A Box observation space)", category=UserWarning
+        )
         warnings.filterwarnings("ignore", message="the environments' states are not known", category=UserWarning)
         yield
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
 @pytest.mark.usefixtures("short_trainings")
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -111,7 +127,8 @@ def test_shortened_trainings_still_learn() -> None:
 
 def test_examples_leave_nothing_out() -> None:
     languages = {match for page in PAGES for match in re.findall(r"^```(\S+)$", page.read_text("utf-8"), re.MULTILINE)}
-    assert languages <= {"python", "console", "text"}, "another language would be neither run nor checked"
+    markup = {"{toctree}", "{eval-rst}"}  # of the site
+    assert languages - markup <= {"python", "console", "text"}, "another language would be neither run nor checked"
 
 
 # -- links -------------------------------------------------------------------------------------------------------------
@@ -123,30 +140,71 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if link.startswith("https://"):
             continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        assert target.exists(), f"{page.name}: {link}"
-        assert target.is_relative_to(ROOT), f"{page.name}: {link}"
-        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+        assert target.exists(), f"{name_of(page)}: {link}"
+        assert target.is_relative_to(ROOT), f"{name_of(page)}: {link}"
+        assert not anchor or anchor in anchors(target), f"{name_of(page)}: {link}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_named_files_exist(page: Path) -> None:
     for name in re.findall(r"`((?:slc_agents|docs|tests|zoo_configs|benchmarks)/[\w./-]*)`", prose(page)):
-        assert (ROOT / name).exists(), f"{page.name}: {name}"
+        assert (ROOT / name).exists(), f"{name_of(page)}: {name}"
     if page.name == "design.md":  # files there are named from inside the package
         for name in re.findall(r"`(\w+/[\w/]+\.py)`", prose(page)):
             assert (ROOT / name).exists() or (ROOT / "slc_agents" / name).exists(), name
 
 
-def test_every_page_is_in_the_index() -> None:
-    index = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert all(f"({page.name})" in index for page in DOCS.glob("*.md") if page.name != "index.md")
+def toctree(page: Path) -> list[Path]:
+    """The pages that stand below a page in the site's tree."""
+    trees = re.findall(r"^```{toctree}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    return [page.parent / f"{name}.md" for name in names]
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    reached: list[Path] = [DOCS / "index.md"]
+    for page in reached:
+        reached += toctree(page)
+    assert len(set(reached)) == len(reached), "a page stands in the tree twice"
+    assert sorted(reached) == SITE
+
+
+def test_index_links_to_every_page_but_the_reference() -> None:
+    """On a code host there is no tree beside the pages."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    pages = [page.relative_to(DOCS).as_posix() for page in SITE if page.parent.name != "api"]
+    assert [name for name in pages if f"({name}" not in text and name != "index.md"] == []
+
+
+def test_images_are_small_and_used() -> None:
+    shown = set()
+    for page in SITE:
+        for link in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            shown.add((page.parent / link).resolve())
+    assert shown == set((DOCS / "images").iterdir())
+    assert all(image.stat().st_size < 200_000 for image in shown)
+
+
+def test_a_figure_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(figures)
+    monkeypatch.setattr(figures, "IMAGES", tmp_path)
+    assert figures.main(["rates"]) == 0
+    assert (tmp_path / "learning_rates.svg").read_text("utf-8").count("<path") > 10
+    with pytest.raises(SystemExit):
+        figures.main(["rate"])
+    assert "there is no figure 'rate'" in capsys.readouterr().err
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -185,8 +243,8 @@ def test_table_of_policy_kwargs_for_images_has_all() -> None:
     keywords = policies.EncoderPolicy.__init__.__kwdefaults__
     assert {name: keywords[name] for name in common} == common
     own = {name: default for name, default in keywords.items() if name not in common}
-    assert first_cells("using.md", "| key for images | default |") == list(own)
-    text = (DOCS / "using.md").read_text(encoding="utf-8")
+    assert first_cells("tutorials/images.md", "| key for images | default |") == list(own)
+    text = (DOCS / "tutorials/images.md").read_text(encoding="utf-8")
     for name, default in own.items():
         shown = re.search(rf"^\| `{name}` \| `(.+?)` \|", text, re.MULTILINE)
         assert shown is not None
@@ -194,7 +252,7 @@ def test_table_of_policy_kwargs_for_images_has_all() -> None:
 
 
 def test_table_of_policies_has_all() -> None:
-    assert first_cells("using.md", "| policy | observations |") == list(policies.POLICIES)
+    assert first_cells("tutorials/images.md", "| policy | observations |") == list(policies.POLICIES)
 
 
 def test_table_of_metrics_has_what_the_log_writes() -> None:
@@ -205,13 +263,123 @@ def test_table_of_metrics_has_what_the_log_writes() -> None:
 
 def test_table_of_callbacks_has_all() -> None:
     public = {name for name in callbacks_module.__all__ if isinstance(getattr(callbacks_module, name), type)}
-    assert set(first_cells("using.md", "| callback |")) == public - {Callback.__name__}
+    assert set(first_cells("tutorials/callbacks.md", "| callback | what it does |")) == public - {Callback.__name__}
 
 
 def test_table_of_logger_kwargs_has_all() -> None:
     from slc_agents.logger import LOGGER_KEYS
 
-    assert first_cells("using.md", "| key of `logger_kwargs`") == list(LOGGER_KEYS)
+    assert first_cells("guide/logging.md", "| key of `logger_kwargs`") == list(LOGGER_KEYS)
+
+
+# Of stable_baselines3 2.9.2.
+SB3_ARGUMENTS = (
+    *("policy", "env", "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma", "train_freq"),
+    *("gradient_steps", "action_noise", "replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage"),
+    *("n_steps", "ent_coef", "target_update_interval", "target_entropy", "use_sde", "sde_sample_freq"),
+    *("use_sde_at_warmup", "stats_window_size", "tensorboard_log", "policy_kwargs", "verbose", "seed", "device"),
+    "_init_setup_model",
+)
+SB3_POLICY_KWARGS = (
+    *("net_arch", "activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean", "features_extractor_class"),
+    *("features_extractor_kwargs", "normalize_images", "optimizer_class", "optimizer_kwargs", "n_critics"),
+    "share_features_extractor",
+)
+SB3_METHODS = (
+    *("learn", "predict", "save", "load", "save_replay_buffer", "load_replay_buffer", "get_parameters"),
+    *("set_parameters", "set_env", "get_env", "get_vec_normalize_env", "set_logger", "set_random_seed", "dump_logs"),
+    *("train", "collect_rollouts"),
+)
+SB3_CALLBACKS = (
+    *("BaseCallback", "CallbackList", "CheckpointCallback", "ConvertCallback", "EvalCallback", "EventCallback"),
+    *("EveryNTimesteps", "LogEveryNTimesteps", "ProgressBarCallback", "StopTrainingOnMaxEpisodes"),
+    *("StopTrainingOnNoModelImprovement", "StopTrainingOnRewardThreshold"),
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("| argument of `SAC(...)` |", SB3_ARGUMENTS),
+        ("| key of `policy_kwargs` |", SB3_POLICY_KWARGS),
+        ("| method |", SB3_METHODS),
+        ("| callback |", SB3_CALLBACKS),
+    ],
+    ids=["arguments", "policy_kwargs", "methods", "callbacks"],
+)
+def test_table_for_stable_baselines3_has_all(header: str, names: tuple[str, ...]) -> None:
+    assert first_cells("migration/stable_baselines3.md", header) == list(names)
+
+
+def second_cells(page: str, header: str) -> dict[str, str]:
+    """The second column of a table, by the name in the first."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| `")]
+    names = first_cells(page, header)
+    return {row[1].strip().strip("`"): row[2].strip() for row in rows if row[1].strip().strip("`") in names}
+
+
+@pytest.mark.parametrize("name", [name for name in SB3_ARGUMENTS if name in FOREIGN_NAMES])
+def test_table_for_stable_baselines3_agrees_with_the_errors(name: str) -> None:
+    """What the error names first is what the table names."""
+    here = second_cells("migration/stable_baselines3.md", "| argument of `SAC(...)` |")[name]
+    named = re.match(r"\w+", FOREIGN_NAMES[name])
+    assert named is not None
+    # Where there is no counterpart, the error names the nearest thing.
+    assert here == "none" or f"`{named[0]}`" in here
+
+
+def test_table_for_stable_learning_control_has_all() -> None:
+    page = "migration/stable_learning_control.md"
+    names = first_cells(page, "| parameter of `sac(...)` |")
+    assert names == list(inspect.signature(sac).parameters)
+    own = inspect.signature(SAC).parameters
+    for name, here in second_cells(page, "| parameter of `sac(...)` |").items():
+        assert (name if here.startswith("same") else here.strip("`")) in own, name
+
+
+# -- the site ----------------------------------------------------------------------------------------------------------
+
+
+def check_search(site: Path) -> None:
+    written = (site / "searchindex.js").read_text("utf-8").strip()
+    index = json.loads(re.sub(r"^Search\.setIndex\((.*)\)$", r"\1", written))
+    found = index["terms"]["polyak"]
+    assert "sac" in {index["docnames"][i] for i in ([found] if isinstance(found, int) else found)}
+
+
+def check_reference(site: Path) -> None:
+    """Each public name has a place in the reference."""
+    text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
+    members = [name for name in dir(SAC) if not name.startswith("_") and callable(getattr(SAC, name))]
+    wanted = [f"slc_agents.SAC.{name}" for name in members if name != "config_class"]
+    wanted += [f"slc_agents.callbacks.{name}" for name in callbacks_module.__all__ if name != "CallbackLike"]
+    for module in (public_policies, errors, buffers, evaluation_module, zoo, logger):
+        wanted += [f"{module.__name__}.{name}" for name in module.__all__ if name != "Value"]
+    assert [name for name in wanted if f'id="{name}"' not in text] == []
+
+
+def check_network(site: Path) -> None:
+    """Nothing that a page needs to be shown comes from elsewhere."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert re.findall(r"<(?:script|img|iframe)[^>]*src=\"(?:https?:)?//[^\"]+", text) == [], page
+        assert re.findall(r"<link[^>]*rel=\"(?:stylesheet|preload)\"[^>]*href=\"(?:https?:)?//", text) == [], page
+    assert all(
+        "http" not in image.read_text("utf-8").replace("http://www.w3.org", "") for image in site.rglob("console.svg")
+    )
+
+
+def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """One test, since building it takes seconds."""
+    pytest.importorskip("sphinx", reason="the site's builder isn't installed: pip install 'slc-agents[docs]'")
+    site = tmp_path / "html"
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "doctrees")]
+    result = subprocess.run([*command, str(DOCS), str(site)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_search(site)
+    check_reference(site)
+    check_network(site)
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------
