@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import warnings
 import zipfile
 from typing import Any
 
@@ -15,7 +16,8 @@ from slc_agents.errors import ArchiveError, MissingDependencyError
 
 __all__ = ["read_pth"]
 
-# Before it, torch.load(weights_only=True) could be made to run code (CVE-2025-32434) or corrupt memory (CVE-2026-24747).
+# Before it, torch.load(weights_only=True) could be made to run code (CVE-2025-32434) or to corrupt memory
+# (CVE-2026-24747).
 SAFE_VERSION = (2, 10)
 # What torch raises on bytes that it can't read, or refuses because code would run.
 _PARSE_ERRORS = (
@@ -50,15 +52,16 @@ def read_pth(content: bytes, name: str) -> Any:
         ArchiveError: If it is damaged, or holds anything else, such as what would have to run code.
         MissingDependencyError: If torch is too old to read files of strangers safely.
     """
-    if torch.__version__ < SAFE_VERSION:
+    if tuple(int(number) for number in torch.__version__.split(".")[:2]) < SAFE_VERSION:
         raise MissingDependencyError(
             f"{name}: reading it safely needs torch >= {'.'.join(map(str, SAFE_VERSION))}, older versions can be made "
             f"to run code from such a file; torch {torch.__version__} is installed"
         )
     try:
-        return _plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-    except ArchiveError:
-        raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about pickles that torch didn't write, which it then refuses
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return _plain(loaded)
     except _PARSE_ERRORS as error:
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ArchiveError(f"{name}: damaged, or it holds more than tensors and plain values ({reason})") from error
@@ -68,7 +71,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         tensor = value.detach()
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ArchiveError(f"a tensor claims the shape {list(tensor.shape)}, for which it has too few numbers")
+            raise ValueError(f"a tensor claims the shape {list(tensor.shape)}, for which it has too few numbers")
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy().copy()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
@@ -76,4 +79,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ArchiveError(f"it holds a {type(value).__name__}; tensors and plain values are needed")
+    raise TypeError(f"a {type(value).__name__}")

@@ -14,19 +14,20 @@ from gymnasium.vector import VectorEnv
 
 from slc_agents.agents import SAC, SACConfig
 from slc_agents.agents.files import KnownSpaces
-from slc_agents.compat.sb3.files import SB3File, read_file
+from slc_agents.compat.sb3.files import SB3File, read_file, reading
 from slc_agents.compat.sb3.networks import Layout, read_layout, translate_tensors
 from slc_agents.compat.sb3.normalization import Statistics, read_normalizer
 from slc_agents.compat.sb3.settings import translate_settings
 from slc_agents.compat.sb3.spaces import PrintedBox, PrintedSpace, fit_space, make_space, parse_space
 from slc_agents.envs import EnvLike, make_vector_env
-from slc_agents.errors import ArchiveError, UnsupportedSpaceError
+from slc_agents.errors import UnsupportedSpaceError
 from slc_agents.spaces import observation_boxes
 from slc_agents.training.state import TrainingState
 
 __all__ = ["load_agent"]
 
 FROM_THE_FILE = ("policy_kwargs", "start_policy", "start_policy_parts")
+COUNTERS = {"num_timesteps": "num_timesteps", "num_episodes": "_episode_num", "n_updates": "_n_updates"}
 GSDE_NOTE = (
     "use_sde=True: the policy, its standard deviation and what training makes of it are those of the file, but "
     "exploration draws its noise anew in every step, as sde_sample_freq=1 does"
@@ -110,40 +111,38 @@ def _make_agent(
     eval_env: EnvLike | None,
     verbose: int,
 ) -> tuple[SAC, list[str]]:
-    printed = parse_space(file.get("observation_space"), f"{file.path}, observation space")
-    layout = read_layout(file, printed)
+    with reading(file.path):
+        printed = parse_space(file.get("observation_space"), f"{file.path}, observation space")
+        layout = read_layout(file, printed)
+        counters: dict[str, Any] = {ours: int(file.get(theirs)) for ours, theirs in COUNTERS.items()}
     known = _find_spaces(file, printed, layout, env)
     policy_kwargs: dict[str, Any] = dict(layout.kwargs)
     if layout.has_images:
         policy_kwargs["channels"] = "last" if known.channels_last else "first"
-    normalizer = {} if vec_normalize is None else read_normalizer(vec_normalize, known.observation)
     policy_kwargs["normalize_observations"] = vec_normalize is not None
+    normalizer = {} if vec_normalize is None else read_normalizer(vec_normalize, known.observation)
     settings, notes = translate_settings(file, overrides)
     config = SACConfig(**{**settings, "policy_kwargs": policy_kwargs, **overrides})
     spaces_only = cast("EnvLike", KnownSpaces(known.observation, known.action))
     model = SAC(layout.policy, spaces_only, config, eval_env=eval_env, verbose=verbose)
 
-    encoders = getattr(getattr(model.policy.critic, "encoder", None), "images", {})
-    tensors, more_notes = translate_tensors(file, layout, printed, encoders)
+    # What the user gives initial values of starts afresh.
     fresh = tuple(prefix for name in overrides for prefix in SAC.initial_values.get(name, ()))
-    tensors = {name: array for name, array in {**tensors, **normalizer}.items() if not name.startswith(fresh)}
     initial = {name: array for name, array in model.get_parameters().items() if name.startswith(fresh)}
-    try:
-        model.set_parameters({**tensors, **initial})
-        model._state = TrainingState(
-            num_timesteps=int(file.get("num_timesteps")),
-            num_episodes=int(file.get("_episode_num")),
-            n_updates=int(file.get("_n_updates")),
-        )
-    except (TypeError, ValueError) as error:
-        raise ArchiveError(f"{file.path}: {error}") from error
+    encoders = getattr(getattr(model.policy.critic, "encoder", None), "images", {})
+    with reading(file.path):
+        tensors, more_notes = translate_tensors(file, layout, printed, encoders)
+        taken = {name: array for name, array in {**tensors, **normalizer}.items() if not name.startswith(fresh)}
+        model.set_parameters({**taken, **initial})
+    model._state = TrainingState(**counters)
     sde_notes = [GSDE_NOTE] if layout.policy == "GSDEPolicy" else []
     return model, [*sde_notes, *notes, *more_notes]
 
 
 def _find_spaces(file: SB3File, printed: PrintedSpace, layout: Layout, env: VectorEnv[Any, Any, Any] | None) -> _Spaces:
     """Takes the spaces from the environment, which must fit, or from what the file shows of them."""
-    action = parse_space(file.get("action_space"), f"{file.path}, action space")
+    with reading(file.path):
+        action = parse_space(file.get("action_space"), f"{file.path}, action space")
     if layout.has_images:  # which Stable-Baselines3 gives convolutions only if their bounds are 0 and 255
         printed = (
             printed.as_image()
@@ -151,11 +150,12 @@ def _find_spaces(file: SB3File, printed: PrintedSpace, layout: Layout, env: Vect
             else {key: box.as_image() if box.is_image else box for key, box in printed.items()}
         )
     if env is None:
-        found = _Spaces(
-            make_space(printed, f"{file.path}, observation space"),
-            make_space(action, f"{file.path}, action space"),
-            False,
-        )
+        with reading(file.path):
+            found = _Spaces(
+                make_space(printed, f"{file.path}, observation space"),
+                make_space(action, f"{file.path}, action space"),
+                channels_last=False,
+            )
     else:
         observed, acted = env.single_observation_space, env.single_action_space
         last = fit_space(printed, observed, "observation space", images=layout.has_images)

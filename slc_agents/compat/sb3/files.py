@@ -6,19 +6,20 @@ attributes are read, the pickles are not. The members `*.pth` hold tensors.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slc_agents.errors import ArchiveError
+from slc_agents.errors import ArchiveError, SlcAgentsError
 from slc_agents.transition import Array
 
-__all__ = ["SB3File", "read_file"]
+__all__ = ["SB3File", "read_file", "reading"]
 
 SAC_POLICIES = "stable_baselines3.sac.policies"
 _POLICY, _VARIABLES = "policy.pth", "pytorch_variables.pth"
@@ -67,6 +68,25 @@ class SB3File:
         if name not in self.data:
             raise ArchiveError(f"{self.path}: its data lack {name!r}, which every model of Stable-Baselines3's SAC has")
         return self.data[name]
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Makes an `ArchiveError` of whatever contents that nobody wrote on purpose lead to, in what runs inside it."""
+    try:
+        yield
+    except SlcAgentsError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ArchiveError(f"{path}: damaged, or its networks don't fit its data: {error}") from error
 
 
 def read_file(path: str | os.PathLike[str]) -> SB3File:

@@ -160,17 +160,16 @@ def translate_tensors(
     own = [name for name in networks["critic"] if ".features_extractor." not in name]
     if len(own) < len(networks["critic"]) and _n_optimized(file, "critic") == len(own):
         notes.append(
-            "share_features_extractor=True: there the actor's loss trains the one encoder of both nets; from now on each "
-            "has its own, as it stands in the file"
+            "share_features_extractor=True: there the actor's loss trains the one encoder of both nets; from now on "
+            "each has its own, as it stands in the file"
         )
         for name in set(networks["critic"]) - set(own):
             tensors.update(translator.moments("critic", name, {}, file.policy[name]))
         networks["critic"] = own
     for part, names in networks.items():
-        if _n_optimized(file, part) != len(names):
-            raise ArchiveError(
-                f"{file.path}: the {part}'s optimiser has {_n_optimized(file, part)} parameters, the {part} {len(names)}"
-            )
+        n = _n_optimized(file, part)
+        if n != len(names):
+            raise ArchiveError(f"{file.path}: the {part}'s optimiser has {n} parameters, the {part} has {len(names)}")
         tensors.update(translator.optimizer(part, names))
     tensors.update(_temperature_tensors(file))
     return tensors, notes

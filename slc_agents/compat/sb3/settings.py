@@ -15,6 +15,7 @@ from slc_agents.schedulers import LinearScheduler
 __all__ = ["translate_settings"]
 
 RATES = ("lr_a", "lr_c", "lr_alpha")
+_INTEGERS = ("BININT", "BININT1", "BININT2")  # instructions of a pickle
 
 
 def translate_settings(file: SB3File, given: Container[str]) -> tuple[dict[str, Any], list[str]]:
@@ -98,14 +99,14 @@ def _learning_rates(file: SB3File, given: Container[str], notes: list[str]) -> d
             raise ArchiveError(f"{file.path}: its actor's optimiser says no learning rate") from None
         if any(name not in given for name in RATES):
             notes.append(
-                f"learning_rate is a schedule, which is code: its last rate, {rate:g}, is taken for all three optimisers "
-                "from now on; set lr_a=..., lr_c=... and lr_alpha=..., each a number or a Scheduler"
+                f"learning_rate is a schedule, which is code: its last rate, {rate:g}, is taken for all three "
+                "optimisers from now on; set lr_a=..., lr_c=... and lr_alpha=..., each a number or a Scheduler"
             )
     return {**dict.fromkeys(RATES, rate), "lr_decay_type": "constant", "lr_decay_ref": "step"}
 
 
 def _update_ratio(file: SB3File, given: Container[str], notes: list[str]) -> dict[str, int]:
-    """Theirs counts steps of all parallel environments together, ours transitions; -1: as many as there are new ones."""
+    """They count steps of all parallel environments together, we transitions; -1: as many as there are new ones."""
     settings = {"update_every": 1, "steps_per_update": 1}
     n_envs, gradient_steps = file.data.get("n_envs", 1), file.get("gradient_steps")
     if not isinstance(n_envs, int) or not isinstance(gradient_steps, int):
@@ -139,8 +140,8 @@ def _train_frequency(entry: Any) -> tuple[int, str] | None:
     except (KeyError, TypeError, ValueError, binascii.Error):
         return None
     texts = {argument.lower() for _, argument, _ in instructions if isinstance(argument, str)}
-    numbers = [argument for code, argument, _ in instructions if code.name in ("BININT", "BININT1", "BININT2")]
+    numbers = [int(argument or 0) for code, argument, _ in instructions if code.name in _INTEGERS]
     units = texts & {"step", "episode"}
     if "trainfreq" not in texts or len(numbers) != 1 or len(units) != 1 or numbers[0] < 1:
         return None
-    return int(numbers[0]), units.pop()
+    return numbers[0], units.pop()

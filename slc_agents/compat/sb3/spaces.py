@@ -23,6 +23,7 @@ _ITEM = re.compile(
     r"""(?P<quote>['"])(?P<key>[^'"\\]+)(?P=quote)\s*[:,]\s*"""
     r"Box\((?P<low>[^(),]+),\s*(?P<high>[^(),]+),\s*\((?P<shape>[\d\s,]*)\),\s*(?P<dtype>\w+)\)"
 )
+_MAX_SIZE = 2**27  # numbers in an observation; more would be a damaged file's
 _BETWEEN_ITEMS = re.compile(r"(?:OrderedDict|Dict|[\s,(){}\[\]])*")
 
 
@@ -98,8 +99,8 @@ def _texts(entry: Mapping[str, Any], end: str) -> tuple[str, ...]:
 
 def _parse_box(shape: tuple[int, ...], dtype: str, low: tuple[str, ...], high: tuple[str, ...]) -> PrintedBox:
     kind = np.dtype(dtype)
-    if kind.kind not in "fiub":
-        raise ValueError(f"dtype {dtype}")
+    if kind.kind not in "fiub" or min(shape, default=1) < 1 or math.prod(shape) > _MAX_SIZE:
+        raise ValueError(f"dtype {dtype}, shape {shape}")
     return PrintedBox(shape, kind, _parse_bound(low, shape, kind), _parse_bound(high, shape, kind))
 
 
