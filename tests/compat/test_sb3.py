@@ -171,6 +171,7 @@ def test_a_model_that_never_learned_has_fresh_optimisers(tmp_path: Path) -> None
 def test_it_trains_saves_and_exports(tmp_path: Path) -> None:
     model = load_agent(write_sb3(tmp_path / "a.zip")[0], Env(), num_test_episodes=0, steps_per_epoch=20)
     before = model.get_parameters()
+    assert np.isfinite(model.evaluate(2)).all()
     model.learn(80)
     after = model.get_parameters()
     assert int(after["optimizer/actor/step"]) == 5 + 2 * 8
@@ -227,6 +228,7 @@ def test_gsde(tmp_path: Path) -> None:
     model.save(tmp_path / "ours")
     loaded = slc_agents.load(tmp_path / "ours", Env())  # without trust: there is no code in it
     np.testing.assert_allclose(loaded.predict(observation, deterministic=True)[0], expected, rtol=1e-5, atol=1e-5)
+    loaded.export(tmp_path / "policy.pt")
     loaded.learn(80)
     assert not np.array_equal(loaded.get_parameters()["actor/log_std"], policy["actor.log_std"].numpy())
 
@@ -496,6 +498,9 @@ def test_schedules_whose_attributes_are_readable(tmp_path: Path) -> None:
         ({"gradient_steps": 0}, "gradient_steps=0"),
         ({"tau": None}, "tau is None"),
         ({"gamma": 2.0}, "gamma"),
+        ({"sde": True, "policy_kwargs": {"clip_mean": -1.0}}, r"clip_mean=-1\.0"),
+        ({"sde": True, "policy_kwargs": {"use_expln": 1}}, "use_expln=1"),
+        ({"policy_kwargs": {"activation_fn": "<class 'torch.nn.modules.linear.Bilinear'>"}}, "Bilinear"),
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path: Path, settings: Any, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,9 +90,7 @@ def read_layout(file: SB3File, space: PrintedSpace) -> Layout:
             raise ArchiveError(f"{file.path}: normalize_images=False: here images are always divided by 255")
         kwargs["cnn_features"] = image_features.pop()
     if uses_sde:
-        kwargs["clip_mean"] = given.get("clip_mean", 2.0) if "actor.mu.0.weight" in file.policy else None
-        kwargs["use_expln"] = given.get("use_expln", False)
-        kwargs["log_std_init"] = given.get("log_std_init", -3.0)
+        kwargs |= _noise_kwargs(given, file)
         policy = "GSDEPolicy"
     elif isinstance(space, dict):
         policy = "MultiInputPolicy"
@@ -120,12 +119,28 @@ def _check_policy_kwargs(given: Any, file: SB3File) -> None:
         )
 
 
+def _noise_kwargs(given: Mapping[str, Any], file: SB3File) -> dict[str, Any]:
+    clip_mean, log_std_init = (float(given.get(*item)) for item in (("clip_mean", 2.0), ("log_std_init", -3.0)))
+    use_expln = given.get("use_expln", False)
+    is_clipped = "actor.mu.0.weight" in file.policy  # by a layer of its own, after the mean's
+    if (
+        not isinstance(use_expln, bool)
+        or not math.isfinite(log_std_init)
+        or (is_clipped and not 0 < clip_mean < np.inf)
+    ):
+        raise ArchiveError(f"{file.path}: {clip_mean=}, {log_std_init=}, {use_expln=}: out of range")
+    return {"clip_mean": clip_mean if is_clipped else None, "use_expln": use_expln, "log_std_init": log_std_init}
+
+
 def _activation(printed: Any, file: SB3File) -> str:
+    from slc_agents.pytorch.networks import find_activation
+
     if printed is None:
         return "ReLU"
     found = _ACTIVATION.fullmatch(str(printed))
     if found is None:
         raise ArchiveError(f"{file.path}: activation_fn is {printed}; an activation of torch.nn is needed")
+    find_activation(found[1], "activation_fn")
     return found[1]
 
 
