@@ -459,13 +459,15 @@ def test_statistics_that_cannot_be_read(tmp_path: Path) -> None:
         ({"train_freq": pickled(b"", "tuple")}, "train_freq can't be read", {"update_every": 1, "steps_per_update": 1}),
         (
             {"train_freq": pickled(pickle.dumps(["TrainFreq", 3, "episode"]), "TrainFreq")},
-            "train_freq is 3 episodes",
+            "train_freq is 3 episodes, gradient_steps is 2",
             {"update_every": 1, "steps_per_update": 1},
         ),
+        ({"gradient_steps": 0}, "gradient_steps is 0", {"update_every": 1, "steps_per_update": 1}),
         ({"target_update_interval": 4}, "target_update_interval=4", {"polyak": 0.9}),
         ({"n_steps": 3}, "n_steps=3", None),
         ({"action_noise": pickled(b"", "NormalActionNoise")}, "action_noise", None),
         ({"policy_kwargs": {"optimizer_kwargs": {"eps": 1e-5}}}, "optimizer_kwargs", None),
+        ({"policy_kwargs": {"optimizer_class": "<class 'torch.optim.radam.RAdam'>"}}, "optimizer_class", None),
     ],
 )
 def test_what_training_loses_is_said(tmp_path: Path, data: Any, message: str, silencer: Any) -> None:
@@ -495,7 +497,6 @@ def test_schedules_whose_attributes_are_readable(tmp_path: Path) -> None:
         ({"policy_kwargs": {"features_extractor_kwargs": {"own": 1}}}, "features_extractor_kwargs"),
         ({"policy_kwargs": {"own": 1}}, "policy_kwargs has own"),
         ({"ent_coef": "often"}, "ent_coef"),
-        ({"gradient_steps": 0}, "gradient_steps=0"),
         ({"tau": None}, "tau is None"),
         ({"gamma": 2.0}, "gamma"),
         ({"sde": True, "policy_kwargs": {"clip_mean": -1.0}}, r"clip_mean=-1\.0"),

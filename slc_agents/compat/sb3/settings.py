@@ -14,6 +14,7 @@ from slc_agents.schedulers import LinearScheduler
 
 __all__ = ["translate_settings"]
 
+ADAM = "<class 'torch.optim.adam.Adam'>"
 RATES = ("lr_a", "lr_c", "lr_alpha")
 _INTEGERS = ("BININT", "BININT1", "BININT2")  # instructions of a pickle
 
@@ -51,9 +52,9 @@ def translate_settings(file: SB3File, given: Container[str]) -> tuple[dict[str, 
         notes.append(f"n_steps={file.data['n_steps']}: here the critics learn from returns of one step")
     for name in ("action_noise", "replay_buffer_kwargs"):
         if file.data.get(name):
-            notes.append(f"{name}: there is none here")
-    optimizer = _readable(file.data.get("policy_kwargs"))
-    if not str(optimizer.get("optimizer_class", "Adam'>")).endswith("Adam'>") or optimizer.get("optimizer_kwargs"):
+            notes.append(f"{name}: it has no counterpart here")
+    kwargs = _readable(file.data.get("policy_kwargs"))
+    if kwargs.get("optimizer_class", ADAM) != ADAM or kwargs.get("optimizer_kwargs"):
         notes.append("optimizer_class and optimizer_kwargs: here every optimiser is Adam with its usual settings")
     return settings, notes
 
@@ -107,24 +108,20 @@ def _learning_rates(file: SB3File, given: Container[str], notes: list[str]) -> d
 
 def _update_ratio(file: SB3File, given: Container[str], notes: list[str]) -> dict[str, int]:
     """They count steps of all parallel environments together, we transitions; -1: as many as there are new ones."""
-    settings = {"update_every": 1, "steps_per_update": 1}
     n_envs, gradient_steps = file.data.get("n_envs", 1), file.get("gradient_steps")
     if not isinstance(n_envs, int) or not isinstance(gradient_steps, int):
         raise ArchiveError(f"{file.path}: n_envs={n_envs!r}, gradient_steps={gradient_steps!r}: numbers are needed")
     frequency = _train_frequency(file.get("train_freq"))
-    if frequency is None or frequency[1] != "step":
-        shown = "can't be read" if frequency is None else f"is {frequency[0]} episodes"
-        if "update_every" not in given or "steps_per_update" not in given:
-            notes.append(
-                f"train_freq {shown}: one gradient step is taken for each environment step; set update_every=... and "
-                "steps_per_update=..."
-            )
-        return settings
-    settings["update_every"] = frequency[0] * n_envs
-    settings["steps_per_update"] = settings["update_every"] if gradient_steps < 0 else gradient_steps
-    if gradient_steps == 0:
-        raise ArchiveError(f"{file.path}: gradient_steps=0: a model that never learned")
-    return settings
+    if frequency is not None and frequency[1] == "step" and gradient_steps != 0:
+        transitions = frequency[0] * n_envs
+        return {"update_every": transitions, "steps_per_update": transitions if gradient_steps < 0 else gradient_steps}
+    if "update_every" not in given or "steps_per_update" not in given:
+        shown = "can't be read" if frequency is None else f"is {frequency[0]} {frequency[1]}s"
+        notes.append(
+            f"train_freq {shown}, gradient_steps is {gradient_steps}: one gradient step is taken for each environment "
+            "step; set update_every=... and steps_per_update=..."
+        )
+    return {"update_every": 1, "steps_per_update": 1}
 
 
 def _train_frequency(entry: Any) -> tuple[int, str] | None:
