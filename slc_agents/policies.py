@@ -10,20 +10,24 @@ if TYPE_CHECKING:
         CnnEncoder,
         CnnPolicy,
         CriticEnsemble,
+        GSDEPolicy,
         MlpPolicy,
         MultiInputEncoder,
         MultiInputPolicy,
         SquashedGaussianActor,
+        StateDependentNoiseActor,
     )
 
 __all__ = [
     "CnnEncoder",
     "CnnPolicy",
     "CriticEnsemble",
+    "GSDEPolicy",
     "MlpPolicy",
     "MultiInputEncoder",
     "MultiInputPolicy",
     "SquashedGaussianActor",
+    "StateDependentNoiseActor",
 ]
 
 

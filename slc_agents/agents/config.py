@@ -51,6 +51,7 @@ FOREIGN_NAMES = {
     "buffer_size": "replay_size",
     "tensorboard_log": "logger_kwargs={'output_dir': ..., 'sinks': ['csv', 'tensorboard']}",
     "target_update_interval": "polyak (the targets move with every gradient step)",
+    "use_sde": "policy='GSDEPolicy'",
     "env_fn": "env",
     "actor_critic": "policy",
     "ac_kwargs": "policy_kwargs",

@@ -55,16 +55,19 @@ __all__ = [
     "CnnPolicy",
     "CriticEnsemble",
     "EncoderPolicy",
+    "GSDEPolicy",
     "MlpPolicy",
     "MultiInputEncoder",
     "MultiInputPolicy",
     "SquashedGaussianActor",
+    "StateDependentNoiseActor",
     "TensorObservation",
     "input_scale",
     "make_policy",
 ]
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+GSDE_EPSILON = 1e-6  # added to the variance of state-dependent noise
 DEFAULT_HIDDEN_SIZES = {"actor": (256, 256), "critic": (256, 256)}
 DEFAULT_ACTIVATION = {"actor": "ReLU", "critic": "ReLU"}
 DEFAULT_OUTPUT_ACTIVATION = {"actor": "ReLU", "critic": "Identity"}
@@ -108,15 +111,71 @@ class SquashedGaussianActor(nn.Module):
         """
         hidden = self.trunk(features)
         log_std = self.log_std(hidden).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        u = self.mean(hidden) + log_std.exp() * noise
-        log_normal = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
-        # log(1 - tanh(u)^2), in a form that doesn't round to log(0) for large u.
-        log_slope = 2.0 * (math.log(2.0) - u - softplus(-2.0 * u))
-        return torch.tanh(u), (log_normal - log_slope).sum(dim=-1)
+        return _squashed_sample(self.mean(hidden), log_std, noise)
 
     def mean_action(self, features: Tensor) -> Tensor:
         """Returns the deterministic action [B, n_actions]: the squashed mean."""
         return torch.tanh(self.mean(self.trunk(features)))
+
+
+class StateDependentNoiseActor(nn.Module):
+    """A Gaussian whose noise is a linear function of the last hidden layer, squashed to [-1, 1] by tanh: gSDE.
+
+    Raffin et al. 2022 (arXiv 2005.05719). There the noise's weights are kept over several steps; here each sample has
+    its own.
+
+    Args:
+        n_inputs: Size of the features.
+        n_actions: Number of action dimensions.
+        hidden_sizes: Widths of the hidden layers.
+        activation: Class of the activation between hidden layers.
+        output_activation: Class of the activation after the last hidden layer.
+        clip_mean: Bound of the mean before it is squashed; None: none.
+        use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
+        log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_actions: int,
+        hidden_sizes: Sequence[int],
+        activation: type[nn.Module],
+        output_activation: type[nn.Module],
+        *,
+        clip_mean: float | None,
+        use_expln: bool,
+        log_std_init: float,
+    ) -> None:
+        super().__init__()
+        self.trunk = make_mlp(n_inputs, hidden_sizes, activation, output_activation)
+        self.mean = Dense(hidden_sizes[-1], n_actions)
+        self.clip = nn.Identity() if clip_mean is None else nn.Hardtanh(-clip_mean, clip_mean)
+        self.use_expln = use_expln
+        self.log_std = nn.Parameter(torch.full((hidden_sizes[-1], n_actions), log_std_init, dtype=torch.float32))
+
+    def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples actions by the reparametrisation trick; see `SquashedGaussianActor`."""
+        hidden = self.trunk(features)
+        std = self.log_std.exp()  # of the noise's weights, [hidden, n_actions]
+        if self.use_expln:
+            std = torch.where(self.log_std <= 0, std, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0)
+        variance = hidden.square() @ std.square()  # of a sum of independent weights times what is hidden
+        log_std = 0.5 * (variance + GSDE_EPSILON).log()
+        return _squashed_sample(self.clip(self.mean(hidden)), log_std, noise)
+
+    def mean_action(self, features: Tensor) -> Tensor:
+        """Returns the deterministic action [B, n_actions]: the squashed mean."""
+        return torch.tanh(self.clip(self.mean(self.trunk(features))))
+
+
+def _squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns tanh(mean + std noise) [B, n_actions] and its log-probabilities [B]."""
+    u = mean + log_std.exp() * noise
+    log_normal = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
+    # log(1 - tanh(u)^2), in a form that doesn't round to log(0) for large u.
+    log_slope = 2.0 * (math.log(2.0) - u - softplus(-2.0 * u))
+    return torch.tanh(u), (log_normal - log_slope).sum(dim=-1)
 
 
 class MlpPolicy(nn.Module):
@@ -223,7 +282,7 @@ class MlpPolicy(nn.Module):
         parts = observation if isinstance(observation, dict) else {"": observation}
         boxes = observation_boxes(self.observation_space)
         flat = [
-            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / input_scale(boxes[key])
+            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / inputinput_scale(boxes[key])
             for key in keys
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
@@ -236,6 +295,72 @@ class MlpPolicy(nn.Module):
     def observe(self, observation: TensorObservation) -> None:
         """Takes training observations into the normaliser's statistics."""
         self.normalizer.observe(self.flatten(observation))  # type: ignore[operator]
+
+
+class GSDEPolicy(MlpPolicy):
+    """`MlpPolicy` whose exploration noise depends on the state (gSDE): see `StateDependentNoiseActor`.
+
+    Args:
+        observation_space: A Box or a Dict of Boxes.
+        action_space: A Box with finite bounds.
+        clip_mean: Bound of the mean before it is squashed by tanh, > 0; None: none.
+        use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
+        log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+        hidden_sizes: See `MlpPolicy`, as for all that follow.
+        activation: Activation between hidden layers.
+        output_activation: Activation after the actor's last hidden layer, and after the critic's output.
+        n_critics: Number of critics.
+        normalize_observations: Whether observations are normalised by their running mean and variance.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        clip_mean: float | None = 2.0,
+        use_expln: bool = False,
+        log_std_init: float = -3.0,
+        hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
+        activation: str | type[nn.Module] | Mapping[str, Any] = DEFAULT_ACTIVATION,
+        output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
+        n_critics: int = 2,
+        normalize_observations: bool = False,
+    ) -> None:
+        if not isinstance(use_expln, (bool, np.bool_)):
+            raise ValueError(f"policy_kwargs: use_expln={use_expln!r}; True or False is needed")
+        if not _is_finite_number(log_std_init):
+            raise ValueError(f"policy_kwargs: log_std_init={log_std_init!r}; a finite number is needed")
+        if clip_mean is not None and not (_is_finite_number(clip_mean) and clip_mean > 0):
+            raise ValueError(f"policy_kwargs: clip_mean={clip_mean!r}; a number > 0 or None is needed")
+        self._noise: dict[str, Any] = {
+            "clip_mean": clip_mean,
+            "use_expln": bool(use_expln),
+            "log_std_init": float(log_std_init),
+        }
+        super().__init__(
+            observation_space,
+            action_space,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            n_critics=n_critics,
+            normalize_observations=normalize_observations,
+        )
+
+    def make_actor(self) -> nn.Module:
+        """Makes the actor."""
+        return StateDependentNoiseActor(
+            self.n_features,
+            self.n_actions,
+            self.hidden_sizes["actor"],
+            self.activation["actor"],
+            self.output_activation["actor"],
+            **self._noise,
+        )
 
 
 class EncoderPolicy(MlpPolicy):
@@ -416,6 +541,7 @@ POLICIES: dict[str, type[nn.Module]] = {
     "MlpPolicy": MlpPolicy,
     "CnnPolicy": CnnPolicy,
     "MultiInputPolicy": MultiInputPolicy,
+    "GSDEPolicy": GSDEPolicy,
 }
 
 
@@ -460,7 +586,11 @@ def make_policy(
     return made
 
 
-def input_scale(box: spaces.Box) -> float:
+def _is_finite_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
+
+
+def inputinput_scale(box: spaces.Box) -> float:
     """Returns what the values of a box are divided by before the networks see them."""
     return 255.0 if box.dtype == np.uint8 else 1.0
 

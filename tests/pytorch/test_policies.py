@@ -407,3 +407,61 @@ def test_a_policy_that_lacks_parts_is_refused() -> None:
         TypeError, match=r"Half lacks normalizer, critic, critic_target, observe, actor\.mean_action; .*MlpPolicy"
     ):
         make(policy=Half)
+
+
+# -- state-dependent noise ---------------------------------------------------------------------------------------------
+
+
+def test_gsde_keywords_act() -> None:
+    default = make(policy="GSDEPolicy").actor
+    assert isinstance(default.clip, nn.Hardtanh)
+    assert (default.clip.min_val, default.clip.max_val, default.use_expln) == (-2.0, 2.0, False)
+    assert default.log_std.shape == (256, 2)
+    assert (default.log_std == -3.0).all()
+    kwargs = {"clip_mean": None, "use_expln": True, "log_std_init": 0.5, "hidden_sizes": [4]}
+    actor = make(kwargs, policy="GSDEPolicy").actor
+    assert isinstance(actor.clip, nn.Identity)
+    assert actor.use_expln
+    assert (actor.log_std == 0.5).all()
+
+
+@pytest.mark.parametrize("use_expln", [False, True])
+def test_gsde_is_a_squashed_gaussian_whose_variance_is_that_of_the_noise(use_expln: bool) -> None:
+    actor = make({"hidden_sizes": [4], "use_expln": use_expln, "clip_mean": 0.1}, policy="GSDEPolicy").actor
+    with torch.no_grad():
+        actor.log_std.copy_(torch.linspace(-1.0, 1.0, 8).reshape(4, 2))
+    features, noise = torch.randn(5, 3, generator=torch.manual_seed(0)), torch.linspace(-1, 1, 10).reshape(5, 2)
+    hidden = actor.trunk(features)
+    weights = actor.log_std.exp()
+    if use_expln:  # arXiv 2005.05719: exp(x) below 0, log(1 + x) + 1 above
+        weights = torch.where(actor.log_std > 0, torch.log(1 + actor.log_std.clamp(min=0)) + 1, weights)
+    std = (hidden**2 @ weights**2 + 1e-6).sqrt()
+    mean = actor.mean(hidden).clamp(-0.1, 0.1)
+    assert (mean.abs() == 0.1).any()
+    u = torch.distributions.Normal(mean, std)
+    squashed = torch.distributions.TransformedDistribution(u, torch.distributions.TanhTransform(cache_size=1))
+    action, log_prob = actor(features, noise)
+    torch.testing.assert_close(action, torch.tanh(mean + std * noise))
+    torch.testing.assert_close(log_prob, squashed.log_prob(action).sum(dim=1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actor.mean_action(features), torch.tanh(mean))
+    log_prob.sum().backward()
+    assert torch.isfinite(actor.log_std.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"clip_mean": 0.0}, r"clip_mean=0\.0"),
+        ({"clip_mean": "2"}, "clip_mean='2'"),
+        ({"use_expln": 1}, "use_expln=1"),
+        ({"log_std_init": float("nan")}, "log_std_init=nan"),
+    ],
+)
+def test_gsde_keywords_are_checked(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(kwargs, policy="GSDEPolicy")
+
+
+def test_the_name_that_other_libraries_have_for_gsde() -> None:
+    with pytest.raises(TypeError, match="GSDEPolicy"):
+        SAC("MlpPolicy", "Pendulum-v1", use_sde=True)  # type: ignore[call-arg]
