@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "ArchiveError",
     "ConfigError",
+    "ExportError",
     "MissingDependencyError",
     "NonFiniteError",
     "NotResumableError",
@@ -50,6 +51,10 @@ class ArchiveError(SlcAgentsError, ValueError):
 
 class UntrustedCodeError(ArchiveError):
     """An archive needs code of its author's that is only run with `trust=True`."""
+
+
+class ExportError(SlcAgentsError, RuntimeError):
+    """A policy can't be exported, or what was exported doesn't compute what it does."""
 
 
 class NotResumableError(SlcAgentsError, RuntimeError):

@@ -65,7 +65,7 @@ def write_agent(agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffe
             "n_updates": agent.n_updates,
             "env_resets": agent._state.env_resets,
         },
-        "versions": _versions(agent),
+        "versions": versions(agent),
     }
     arrays: dict[str, Array] = {}
     if replay_buffer:
@@ -87,7 +87,8 @@ def write_agent(agent: Agent[Any], path: str | os.PathLike[str], *, replay_buffe
     )
 
 
-def _versions(agent: Agent[Any]) -> dict[str, str]:
+def versions(agent: Agent[Any]) -> dict[str, str]:
+    """Returns the versions of what an agent is made by."""
     return {
         "slc_agents": slc_agents.__version__,
         "python": platform.python_version(),

@@ -114,7 +114,7 @@ class TorchLearner(ABC):
     """
 
     metric_names: tuple[str, ...]
-    export_formats: Mapping[str, str] = FORMATS
+    export_formats: Mapping[str, str] = {name: format.suffix for name, format in FORMATS.items()}
 
     def __init__(
         self,
@@ -234,9 +234,13 @@ class TorchLearner(ABC):
         self._metric_steps = 0
         return dict(zip(self.metric_names, means, strict=True))
 
-    def export(self, path: Path, format: str) -> None:
+    def check_export(self, format: str) -> None:
+        """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
+        FORMATS[format].check_installed()
+
+    def export(self, path: Path, format: str, about: Mapping[str, Any]) -> None:
         """Writes the deterministic policy to a file that needs nothing of this package; see `export_policy`."""
-        export_policy(self.policy, path, format)
+        export_policy(self.policy, path, format, about)
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
