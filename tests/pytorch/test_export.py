@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import warnings
@@ -422,6 +423,13 @@ def test_a_policy_that_can_not_be_followed_is_refused(tmp_path: Path, policy: An
     assert Path(f"{path}.json").read_bytes() == b"older too"
 
 
+def test_an_operation_that_the_format_lacks_is_named(tmp_path: Path) -> None:
+    model = make(output_activation={"actor": "RReLU"})
+    with pytest.raises(ExportError, match=r"onnx, nothing was written.*rrelu"):
+        model.export(tmp_path / "policy.onnx")
+    assert names(tmp_path) == []
+
+
 class Optimist(MlpPolicy):
     """Acts by what its critics say."""
 
@@ -494,14 +502,16 @@ def test_exporting_leaves_the_policy_as_it_was(tmp_path: Path) -> None:
         ("a.pt", None, "a.pt"),
         ("b", "torchscript", "b.pt"),
         ("c.v2", "torchscript", "c.v2"),
+        ("c.v2", "torch_export", "c.v2"),
         ("d.pt2", None, "d.pt2"),
     ],
 )
-def test_suffixes(tmp_path: Path, path: str, format: str | None, file: str) -> None:
+def test_suffixes(tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, format: str | None, file: str) -> None:
     make().export(tmp_path / path, format)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert names(tmp_path) == [file, f"{file}.json"]
     written = json.loads((tmp_path / f"{file}.json").read_text(encoding="utf-8"))
-    assert written["format"] == ("torch_export" if file == "d.pt2" else "torchscript")
+    assert written["format"] == (format or ("torch_export" if file == "d.pt2" else "torchscript"))
 
 
 @pytest.mark.parametrize(("path", "format"), [("a.xyz", None), ("a.pt", "tensorrt"), ("a.onnx", "torchscript")])

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,8 +51,9 @@ def export_policy(policy: nn.Module, path: Path, format: str, about: Mapping[str
     chosen.check_installed()
     example = example_observation(policy, 2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Inference mode would do for the traces, but torch.export has no use for its tensors.
-    with _temporary(path) as file, _temporary(description_path(path)) as description, torch.no_grad():
+    json_path = description_path(path)
+    # No inference mode, whose tensors torch.export has no use for.
+    with _temporary(path, chosen.suffix) as file, _temporary(json_path, ".json") as description, torch.no_grad():
         try:
             chosen.write(DeterministicPolicy(policy, example), example, file)
         except (ExportError, OSError):
@@ -67,14 +67,13 @@ def export_policy(policy: nn.Module, path: Path, format: str, about: Mapping[str
             describe(policy, path.name, file, {"format": format, **about, "versions": versions}), encoding="utf-8"
         )
         file.replace(path)
-        description.replace(description_path(path))
+        description.replace(json_path)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def _temporary(path: Path, suffix: str) -> Iterator[Path]:
     """Gives the name of a file beside another one, and removes it in the end, if it is still there."""
-    # The suffix stays: torch.export looks at it.
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{os.getpid()}.tmp.{path.name}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{suffix}")
     try:
         yield temporary
     finally:
@@ -82,12 +81,15 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _refusal(format: str, error: Exception) -> str:
-    """Says that a policy can't be exported, with the first lines of torch's reasons, which go on for pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Says that a policy can't be exported, and what lies at the bottom of torch's reasons, which go on for pages."""
+    reason: BaseException = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
     return (
         f"the policy can't be exported to {format}, nothing was written. Its features and its actor.mean_action must "
-        "be tensor operations from beginning to end: no decisions by values (torch.where is for that), no detour by "
-        f"numpy, any batch size. torch says: {type(error).__name__}: {' '.join(lines[:3])[:400]}"
+        "be operations of torch that the format has, for any batch size, from beginning to end: no decisions by "
+        f"values (torch.where is for that), no detour by numpy. {type(reason).__name__}: {' '.join(lines[:3])[:400]}"
     )
 
 
