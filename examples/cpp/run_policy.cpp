@@ -10,6 +10,7 @@
 
 #include <torch/script.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <iomanip>
@@ -36,7 +37,14 @@ Input parse_input(const std::string& argument) {
   input.shape.push_back(1);
   std::istringstream sizes(argument.substr(equals == std::string::npos ? 0 : equals + 1));
   for (std::string size; std::getline(sizes, size, 'x');) {
-    input.shape.push_back(std::stoll(size));
+    std::size_t end = 0;
+    try {
+      input.shape.push_back(std::stoll(size, &end));
+    } catch (const std::logic_error&) {  // no number, or too large a one
+    }
+    if (size.empty() || end != size.size() || input.shape.back() < 1) {
+      throw std::runtime_error("'" + argument + "': a shape such as 84x84x3 is needed");
+    }
   }
   return input;
 }

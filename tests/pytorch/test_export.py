@@ -185,7 +185,9 @@ def test_the_file_computes_what_predict_does(tmp_path: Path, name: str, format: 
     assert names(path.parent) == [path.name, f"{path.name}.json"]
 
 
-@pytest.mark.parametrize("format", ["torchscript", "torch_export", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "format", ["torchscript", *(pytest.param(format, marks=pytest.mark.slow) for format in ("torch_export", "onnx"))]
+)
 def test_saturated_actions_stay_inside_the_bounds(tmp_path: Path, format: str) -> None:
     ends = np.sort(np.random.default_rng(0).uniform(-3, 3, (2, 300)).astype(np.float32), axis=0)
     model = make(FLAT, Box(*ends))
@@ -294,7 +296,7 @@ def test_the_json_file(exported: tuple[SAC, Path], tmp_path: Path) -> None:
                     "dtype": "float32",
                     "low": 0,
                     "high": 9,
-                    "units": "the environment's own, 0 to 255, not divided by 255",
+                    "units": "the environment's own, whole numbers (uint8), not divided by 255",
                 },
                 {
                     "name": "b",
@@ -423,6 +425,7 @@ def test_a_policy_that_can_not_be_followed_is_refused(tmp_path: Path, policy: An
     assert Path(f"{path}.json").read_bytes() == b"older too"
 
 
+@pytest.mark.slow
 def test_an_operation_that_the_format_lacks_is_named(tmp_path: Path) -> None:
     model = make(output_activation={"actor": "RReLU"})
     with pytest.raises(ExportError, match=r"onnx, nothing was written.*rrelu"):

@@ -87,6 +87,9 @@ def test_mistakes(program: Path, tmp_path: Path) -> None:
         ((tmp_path / "gone.pt", "3"), [[1, 2, 3]]),
         ((tmp_path / "policy.pt", "3"), [[1, 2, 3], [1, 2]]),
         ((tmp_path / "policy.pt", "4"), [[1, 2, 3, 4]]),
+        ((tmp_path / "policy.pt", "3,1"), [[1, 2, 3]]),
+        ((tmp_path / "policy.pt", "three"), [[1, 2, 3]]),
+        ((tmp_path / "policy.pt", "-3"), [[1, 2, 3]]),
     ):
         result = run(program, *arguments, numbers=numbers)
         assert result.returncode == 1

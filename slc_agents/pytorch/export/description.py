@@ -74,5 +74,5 @@ def _port(name: str, box: spaces.Box, units: str) -> dict[str, Any]:
 
 def _units(box: spaces.Box) -> str:
     if box.dtype == np.uint8:
-        return "the environment's own, 0 to 255, not divided by 255"
+        return "the environment's own, whole numbers (uint8), not divided by 255"
     return "the environment's own, not normalised"
