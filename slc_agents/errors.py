@@ -17,6 +17,7 @@ __all__ = [
     "ArchiveError",
     "ConfigError",
     "EnvStateError",
+    "ExportError",
     "InvalidEnvironmentError",
     "MissingDependencyError",
     "NonFiniteError",
@@ -61,6 +62,10 @@ class ArchiveError(SlcAgentsError, ValueError):
 
 class UntrustedCodeError(ArchiveError):
     """An archive needs code of its author's that is only run with `trust=True`."""
+
+
+class ExportError(SlcAgentsError, RuntimeError):
+    """A policy can't be exported, or what was exported doesn't compute what it does."""
 
 
 class NotResumableError(SlcAgentsError, RuntimeError):

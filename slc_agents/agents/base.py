@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
-from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, write_agent
+from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, versions, write_agent
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE, RunFolderCallback
@@ -76,8 +76,11 @@ class AgentLearner(loop.Learner, Protocol):
     def load_metrics_state(self, state: Mapping[str, Any]) -> None:
         """Takes back what `metrics_state` gave."""
 
-    def export(self, path: Path, format: str) -> None:
-        """Writes the deterministic policy to a file."""
+    def check_export(self, format: str) -> None:
+        """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
+
+    def export(self, path: Path, format: str, about: Mapping[str, Any]) -> None:
+        """Writes the deterministic policy to a file, and `about` into the JSON file beside it."""
 
     def read_foreign_weights(self, path: Path, opt_type: str) -> dict[str, Array] | None:
         """Returns tensors, by their archive names, of another library's file; None where the path means none."""
@@ -698,25 +701,42 @@ class Agent(ABC, Generic[ConfigT]):
         """Exports the deterministic policy to a file that runs without this package.
 
         `forward(observation [B, *shape], float32) -> action [B, *shape], float32`, in the environment's units, inside
-        its bounds, normalisation included. What was written is compared with the policy before it gets its name.
+        its bounds, normalisation included; of a Dict observation, a dict of tensors (ONNX: one input a key, sorted).
+        What was written is compared with the policy before it gets its name. `<path>.json` says inputs, outputs,
+        bounds and versions.
 
         Args:
-            path: The file.
-            format: `torchscript` (`.pt`). None: by the file's suffix, torchscript where it has none.
+            path: The file; folders are made, and the format's suffix is appended where one is missing.
+            format: `torchscript` (`.pt`), `onnx` (`.onnx`) or `torch_export` (`.pt2`). None: by the file's suffix,
+                torchscript where it has none.
 
         Raises:
-            ValueError: If the format is unknown.
+            ValueError: If the format is unknown, or the suffix is another format's.
+            ExportError: If the policy can't be exported, or the file doesn't compute what it does; nothing is written.
+            MissingDependencyError: If the format needs a package that isn't installed.
         """
-        formats = self._learner.export_formats
-        target = Path(path)
-        if format is None:
-            by_suffix = {suffix: name for name, suffix in formats.items()}
-            format = by_suffix.get(target.suffix or ".pt")
-        if format is None or format not in formats:
+        target, name = self.check_export(path, format)
+        about = {"agent": type(self).__name__, "env_id": self._env_id, "versions": versions(self)}
+        self._learner.export(target, name, about)
+
+    def check_export(self, path: str | os.PathLike[str], format: str | None = None) -> tuple[Path, str]:
+        """Returns which file `export` would write, and in which format.
+
+        Args:
+            path: See `export`.
+            format: See `export`.
+
+        Raises:
+            ValueError: If the format is unknown, or the suffix is another format's.
+            MissingDependencyError: If the format needs a package that isn't installed.
+        """
+        suffixes, target = self._learner.export_formats, Path(path)
+        implied = {suffix: name for name, suffix in suffixes.items()}.get(target.suffix)
+        chosen = format or implied or ("" if target.suffix else "torchscript")
+        if chosen not in suffixes or implied not in (None, chosen):
             raise ValueError(
                 f"format={format!r}, path={os.fspath(path)!r}: allowed are "
-                + ", ".join(f"{name} ({suffix})" for name, suffix in formats.items())
+                + ", ".join(f"{name} ({suffix})" for name, suffix in suffixes.items())
             )
-        if not target.suffix:
-            target = target.with_name(target.name + formats[format])
-        self._learner.export(target, format)
+        self._learner.check_export(chosen)
+        return target if target.suffix else target.with_name(target.name + suffixes[chosen]), chosen

@@ -76,7 +76,7 @@ def write_agent(
             "n_updates": agent.n_updates,
             "env_resets": agent._state.env_resets,
         },
-        "versions": _versions(agent),
+        "versions": versions(agent),
     }
     arrays: dict[str, Array] = {}
     if replay_buffer:
@@ -103,7 +103,8 @@ def write_agent(
         )
 
 
-def _versions(agent: Agent[Any]) -> dict[str, str]:
+def versions(agent: Agent[Any]) -> dict[str, str]:
+    """Returns the versions of what an agent is made by."""
     return {
         "slc_agents": slc_agents.__version__,
         "python": platform.python_version(),

@@ -84,14 +84,20 @@ class CheckpointCallback(Periodic):
 class ExportCallback(Callback):
     """Exports the deterministic policy at the end of training, or, given to an `EvalCallback`, whenever that calls it.
 
+    As `callback_on_new_best` it so keeps the best policy. What is wrong with path or format shows before training.
+
     Args:
-        path: File to write.
+        path: File to write; see the agent's `export`.
         format: One of the formats of the agent's `export`; None: by the file's suffix.
     """
 
     def __init__(self, path: str | os.PathLike[str], format: str | None = None) -> None:
         self.path = Path(path)
         self.format = format
+
+    def on_training_start(self) -> None:
+        """Checks the format, and that what it needs is installed."""
+        self.model.check_export(self.path, self.format)
 
     def on_step(self) -> None:
         """Exports, where an `EvalCallback` asks for it."""

@@ -233,9 +233,14 @@ class DetachedEncoder(nn.Module):
         super().__init__()
         self._encoder = (encoder,)  # inside a tuple it doesn't become a part of this module
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The other net's."""
+        return self._encoder[0]
+
     def forward(self, observation: TensorObservation) -> Tensor:
         """Maps observations to features, as the other net's encoder does."""
-        features: Tensor = self._encoder[0](observation)
+        features: Tensor = self.encoder(observation)
         return features.detach()
 
 

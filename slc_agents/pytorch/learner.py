@@ -115,7 +115,7 @@ class TorchLearner(ABC):
     """
 
     metric_names: tuple[str, ...]
-    export_formats: Mapping[str, str] = FORMATS
+    export_formats: Mapping[str, str] = {name: format.suffix for name, format in FORMATS.items()}
 
     def __init__(
         self,
@@ -244,9 +244,13 @@ class TorchLearner(ABC):
         self._metrics.copy_(torch.tensor(state["sums"], dtype=torch.float32))
         self._metric_steps = int(state["steps"])
 
-    def export(self, path: Path, format: str) -> None:
+    def check_export(self, format: str) -> None:
+        """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
+        FORMATS[format].check_installed()
+
+    def export(self, path: Path, format: str, about: Mapping[str, Any]) -> None:
         """Writes the deterministic policy to a file that needs nothing of this package; see `export_policy`."""
-        export_policy(self.policy, path, format)
+        export_policy(self.policy, path, format, about)
 
     def read_foreign_weights(self, path: Path, opt_type: str) -> dict[str, Array] | None:
         """Reads weights of PyTorch that stable-learning-control saved, for this learner's policy.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["IdentityNormalizer", "ObservationNormalizer"]
+__all__ = ["FrozenNormalizer", "IdentityNormalizer", "ObservationNormalizer"]
 
 EPSILON = 1e-8  # added to the variance
 CLIP = 10.0  # standard deviations
@@ -59,3 +59,28 @@ class ObservationNormalizer(nn.Module):
         """Maps [B, size] to [B, size]."""
         deviation = observation - self.mean.float()
         return (deviation * (self.var + EPSILON).rsqrt().float()).clamp(-CLIP, CLIP)
+
+    def frozen(self) -> FrozenNormalizer:
+        """Returns what it does now, to the last bit, as a module that can't learn and is float32 throughout."""
+        return FrozenNormalizer(self.mean.float(), (self.var + EPSILON).rsqrt().float())
+
+
+class FrozenNormalizer(nn.Module):
+    """(o - mean) scale, clipped to ±10, where these are constants.
+
+    Args:
+        mean: [size].
+        scale: [size], one over the standard deviation.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Maps [B, size] to [B, size]."""
+        return ((observation - self.mean) * self.scale).clamp(-CLIP, CLIP)

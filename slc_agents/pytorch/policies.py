@@ -282,7 +282,7 @@ class MlpPolicy(nn.Module):
         parts = observation if isinstance(observation, dict) else {"": observation}
         boxes = observation_boxes(self.observation_space)
         flat = [
-            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / inputinput_scale(boxes[key])
+            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / input_scale(boxes[key])
             for key in keys
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
@@ -590,7 +590,7 @@ def _is_finite_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
 
 
-def inputinput_scale(box: spaces.Box) -> float:
+def input_scale(box: spaces.Box) -> float:
     """Returns what the values of a box are divided by before the networks see them."""
     return 255.0 if box.dtype == np.uint8 else 1.0
 

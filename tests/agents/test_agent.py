@@ -414,6 +414,7 @@ def test_an_output_folder_holds_the_run(tmp_path: Any) -> None:
         "agent.zip",
         "config.yaml",
         "policy.pt",
+        "policy.pt.json",
         "progress.csv",
     }
     assert_same(weights(SAC.load(tmp_path / "run" / "agent.zip")), weights(model))

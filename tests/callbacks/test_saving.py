@@ -7,7 +7,7 @@ import pytest
 import yaml
 from fake_model import FakeModel, run_steps
 
-from slc_agents.callbacks import CheckpointCallback
+from slc_agents.callbacks import CheckpointCallback, ExportCallback
 from slc_agents.callbacks.saving import RunFolderCallback
 
 
@@ -129,3 +129,16 @@ def test_an_agent_that_has_diverged_overwrites_nothing(tmp_path, value):
     model.parameters["critic/0/weight"] = np.array([1.0, value])
     run_epochs(RunFolderCallback(tmp_path, 1, export=True), model, 2)
     assert model.saved == model.exported == []
+
+
+# -- exporting ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_policy_is_exported_at_the_end(tmp_path):
+    model = FakeModel()
+    run_steps(ExportCallback(tmp_path / "policy.onnx"), model, 10, ends=False)
+    assert model.checked_exports == [(tmp_path / "policy.onnx", None)]  # before training
+    assert model.exported == []
+    run_steps(ExportCallback(str(tmp_path / "policy"), "torch_export"), model, 20)
+    assert model.checked_exports[1:] == [(tmp_path / "policy", "torch_export")]
+    assert model.exported == [(tmp_path / "policy", "torch_export", 20)]

@@ -104,7 +104,7 @@ def test_the_wheel_declares_its_command_and_its_extras(wheel: Path) -> None:
         commands = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
     assert "slc-agents = slc_agents.cli.main:main" in commands
-    for extra in ("tensorboard", "wandb", "plot", "mujoco", "box2d", "video", "dev"):
+    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "docs", "dev"):
         assert f"Provides-Extra: {extra}\n" in metadata
 
 

@@ -26,6 +26,7 @@ class FakeModel:
         self.config = SimpleNamespace(opt_type=opt_type, max_ep_len=None, to_dict=lambda: {"seed": 3, "rate": len})
         self.run = Run(0, 100, 10, 0)
         self.saved: list[tuple[str, int, bool]] = []
+        self.checked_exports: list[tuple[Path, str | None]] = []
         self.exported: list[tuple[Path, str | None, int]] = []
         self.parameters = {"actor/0/weight": np.zeros(2)}
         self.asked: list[bool] = []
@@ -47,6 +48,9 @@ class FakeModel:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(self.num_timesteps))
         self.saved.append((path.name, self.num_timesteps, replay_buffer))
+
+    def check_export(self, path: Any, format: str | None = None) -> None:
+        self.checked_exports.append((Path(path), format))
 
     def export(self, path: Any, format: str | None = None) -> None:
         self.exported.append((Path(path), format, self.num_timesteps))

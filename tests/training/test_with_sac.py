@@ -259,6 +259,15 @@ def test_what_is_exported_is_the_policy_of_that_moment(tmp_path):
     assert not np.allclose(at_best[0], last, atol=1e-4)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_format_that_is_not_there_stops_before_training(tmp_path, nested):
+    model = pendulum()
+    callback = ExportCallback(tmp_path / "policy.xyz")
+    with pytest.raises(ValueError, match=r"policy\.xyz.*torchscript \(\.pt\)"):
+        model.learn(100, EvalCallback("Pendulum-v1", callback_on_new_best=callback) if nested else callback)
+    assert model.num_timesteps == 0
+
+
 def test_evaluations_must_not_disturb_the_training_env():
     env = ScriptedEnv(0, [9])
     vector_env = SyncVectorEnv([lambda: env])

@@ -1,0 +1,78 @@
+"""`slc-agents export`: write a saved agent's policy to a file that runs without this package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slc_agents.agents.loading import load
+from slc_agents.callbacks.saving import AGENT_FILE
+
+__all__ = ["add_command", "run"]
+
+
+def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Adds the command to the parser of all commands."""
+    parser = commands.add_parser(
+        "export",
+        help="write a saved agent's policy to a file that runs without this package",
+        description="Write the deterministic policy of a saved agent to a file that runs without this package, and a "
+        "JSON file beside it that says what it takes and gives. The file is compared with the agent before it gets "
+        "its name.",
+        epilog="example: slc-agents export runs/x --format onnx --out policy.onnx",
+        parents=[common],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("path", metavar="RUN_OR_ARCHIVE", type=Path, help="a run folder, or an agent's archive (.zip)")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="torchscript (.pt), onnx (.onnx) or torch_export (.pt2) (default: by the file's suffix, or torchscript)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="file to write (default: policy.pt, .onnx or .pt2 in the run folder, or beside the archive by its name)",
+    )
+    parser.add_argument("--device", metavar="NAME", help="where the networks are loaded to (default: where they were)")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let code of the archive's author run, where it has any; only if you trust them",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    archive = args.path / AGENT_FILE if args.path.is_dir() else args.path
+    model = load(archive, device=args.device, trust=args.trust)
+    out = args.out
+    if out is None:
+        suffix = model.check_export("policy", args.format)[0].suffix
+        out = (
+            args.path / f"policy{suffix}" if args.path.is_dir() else Path(str(args.path).removesuffix(".zip") + suffix)
+        )
+    path, _ = model.check_export(out, args.format)
+    model.export(path, args.format)
+    description = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
+    print(f"{path}: {description['format']}, {path.stat().st_size / 1e3:.1f} kB")
+    for kind in ("inputs", "outputs"):
+        for port in description[kind]:
+            print(f"  {kind.removesuffix('s'):6} {_port_line(port)}")
+    return 0
+
+
+def _port_line(port: Mapping[str, Any]) -> str:
+    shape = ", ".join(map(str, port["shape"]))
+    return f"{port['name']}: {port['dtype']} [{shape}], {_text(port['low'])} to {_text(port['high'])}"
+
+
+def _text(bound: Any) -> str:
+    """Says a bound, if it is the same everywhere or short."""
+    text = json.dumps(bound).replace('"', "")
+    return text if len(text) <= 60 else "bounds in the JSON file"
