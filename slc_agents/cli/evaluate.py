@@ -15,7 +15,7 @@ from gymnasium.error import UnregisteredEnv
 from slc_agents.agents.base import Agent
 from slc_agents.agents.loading import load
 from slc_agents.callbacks.saving import AGENT_FILE
-from slc_agents.cli.flags import positive_int
+from slc_agents.cli.flags import positive_int, seed
 from slc_agents.errors import ConfigError
 from slc_agents.evaluation import evaluate_policy
 from slc_agents.persistence import read_archive
@@ -41,7 +41,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episodes", type=positive_int, default=50, metavar="N", help="number of episodes (default: 50)"
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="seed of the episodes (default: from the agent's own)")
+    parser.add_argument("--seed", type=seed, metavar="S", help="seed of the episodes (default: from the agent's own)")
     parser.add_argument("--stochastic", action="store_true", help="sample actions, instead of taking the policy's mean")
     parser.add_argument("--device", metavar="NAME", help="where the networks live (default: where they were)")
     parser.add_argument(
@@ -58,8 +58,6 @@ def run(args: argparse.Namespace) -> int:
         env_id = args.env or archive.manifest.get("env_id")
     if not isinstance(env_id, str):
         raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: must be at least 0")
     importable(env_id)
     try:
         model = load(path, env_id, device=args.device, trust=args.trust, n_envs=1)

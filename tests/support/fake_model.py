@@ -51,6 +51,9 @@ class FakeModel:
     def export(self, path: Any, format: str | None = None) -> None:
         self.exported.append((Path(path), format, self.num_timesteps))
 
+    def find_export(self, path: Any, format: str | None = None) -> tuple[Path, str | None]:
+        return Path(path), format
+
     def get_parameters(self) -> dict[str, Any]:
         return self.parameters
 
