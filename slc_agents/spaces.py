@@ -127,7 +127,7 @@ def convert_observation(observation: Any, space: gymnasium.Space[Any]) -> Observ
 
 def _converted(values: Any, box: spaces.Box, name: str) -> Array:
     dtype = storage_dtype(box)
-    if getattr(getattr(values, "dtype", None), "kind", "") not in NUMBERS:
+    if getattr(getattr(values, "dtype", None), "kind", "O") not in NUMBERS:
         values = _as_numbers(values, box, name)
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is found, and named, where it matters
         converted = np.array(values, dtype)
