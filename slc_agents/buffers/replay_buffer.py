@@ -556,6 +556,8 @@ def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 def _checked_flags(name: str, value: ArrayLike, n: int) -> Array:
     array = _checked(name, value, (n,))
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+    if array.dtype.kind == "b":
+        return array
+    if not np.isin(array, (0, 1)).all():
         raise ValueError(f"{name} is {array.tolist()}, but each must be True or False (or 1 or 0)")
-    return array.astype(bool, copy=False)
+    return array.astype(bool)

@@ -264,7 +264,7 @@ class TrainingLoop:
         action = self.learner.act(observation, deterministic)
         if row_not_finite(action) is not None:
             losses = [f"train/{key}" for key, value in self.learner.read_metrics().items() if not np.isfinite(value)]
-            more = f"Nor are, since the last row of the log, {', '.join(losses)}. " if losses else ""
+            more = f"Losses that are not finite either: {', '.join(losses)}. " if losses else ""
             check_action(action, "environment", self.state.num_timesteps, more)
         return action
 
