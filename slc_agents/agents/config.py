@@ -189,7 +189,10 @@ def configuration(cls: type[ConfigT]) -> type[ConfigT]:
         try:
             validate(self, **fields)
         except pydantic.ValidationError as error:
-            raise ConfigError("; ".join(_readable(problem) for problem in error.errors())) from None
+            hints = typing.get_type_hints(cls, include_extras=True)
+            # Items that are refused are counted as missing too, of which nobody needs to hear.
+            problems = [one for one in error.errors() if one["type"] != "too_short" or not np.size(one["input"])]
+            raise ConfigError("; ".join(_readable(problem, fields, hints) for problem in problems)) from None
 
     validated.__init__ = __init__  # type: ignore[method-assign]
     return validated  # type: ignore[return-value]
@@ -212,12 +215,25 @@ def _reject_contradicted_schedules(fields: Mapping[str, Any]) -> None:
                 )
 
 
-def _readable(problem: Any) -> str:
+def _readable(problem: Any, fields: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
     name, *inside = problem["loc"] or ("",)
     if not name:
         return str(problem["msg"]).removeprefix("Value error, ")
-    where = "".join(f", item {item}" if isinstance(item, int) else f", key {item}" for item in inside)
-    return f"{name}={problem['input']!r}{where}: {_message(problem)}"
+    if not inside:
+        return f"{name}={problem['input']!r}: {_message(problem, hints[name])}"
+    part = "key" if "[key]" in inside else "item"
+    return f"{name}={fields[name]!r}: {part} {problem['input']!r} {_message(problem, hints[name])}"
+
+
+def _limits(annotation: Any) -> list[str]:
+    """Says what range an annotation allows."""
+    limits = []
+    for part in typing.get_args(annotation):
+        for constraint in getattr(part, "metadata", ()):
+            limits += [f"greater than or equal to {constraint.ge}"] if hasattr(constraint, "ge") else []
+            limits += [f"less than or equal to {constraint.le}"] if hasattr(constraint, "le") else []
+        limits += _limits(part)
+    return limits
 
 
 # What pydantic calls kinds of values, as a user would.
@@ -231,13 +247,14 @@ _KINDS = {
 }
 
 
-def _message(problem: Any) -> str:
-    """Says in this package's words what pydantic found."""
+def _message(problem: Any, annotation: Any) -> str:
+    """Says in this package's words what pydantic found, and what the annotation allows."""
     kind = problem["type"].split("_")[0]
     if problem["type"] == "too_short":
         return "must have at least 1 item"
     if problem["type"] not in ("greater_than_equal", "less_than_equal", "finite_number") and kind in _KINDS:
-        return _KINDS[kind]
+        limits = _limits(annotation) if kind in ("int", "float") else []
+        return " ".join([_KINDS[kind], " and ".join(limits)]).strip()
     return str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 

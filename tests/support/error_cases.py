@@ -291,7 +291,9 @@ def _fields() -> Iterator[Case]:
         smallest = 1 if name in COUNTS_FROM_1 else 0
         for value in NO_NUMBERS:
             yield _field(name, value, "must be a", shown=name == "batch_size" and value == "True")
-        yield _field(name, "1.5", f"{name}=1.5", "integer", shown=name == "epochs")
+        allowed = f"integer greater than or equal to {smallest}"
+        yield _field(name, "1.5", f"{name}=1.5", allowed, shown=name == "epochs")
+        yield _field(name, "[8]", f"{name}=[8]", allowed)
         yield _field(name, "-1", f"{name}=-1", f"greater than or equal to {smallest}", shown=name == "update_after")
         if smallest:
             yield _field(name, "0", f"{name}=0", "greater than or equal to 1")
