@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ sys.path.insert(0, str(DOCS.parent))  # the checkout's own package, installed or
 
 from slc_agents.agents.config import AgentConfig, SACConfig  # noqa: E402
 
-PARTS = {"sac.md": {"hyperparameters": SACConfig}}
+
+def error_table() -> str:
+    """Returns Markdown tables of what users see of wrong input, by giving it. It takes some seconds."""
+    sys.path.insert(0, str(DOCS.parent / "tests" / "support"))
+    from error_cases import table
+
+    return table()
 
 
 def hyperparameter_table(config_class: type[AgentConfig]) -> str:
@@ -39,6 +46,12 @@ def _default(field: dataclasses.Field[Any]) -> str:
     return f"{default:_}" if isinstance(default, int) and not isinstance(default, bool) else repr(default)
 
 
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "sac.md": {"hyperparameters": lambda: hyperparameter_table(SACConfig)},
+    "guide/errors.md": {"errors": error_table},
+}
+
+
 def replace_part(text: str, name: str, content: str) -> str:
     """Returns a page's text with the part between its markers replaced.
 
@@ -55,8 +68,8 @@ def replace_part(text: str, name: str, content: str) -> str:
 
 def generate(text: str, page: str) -> str:
     """Returns what a page's text should be."""
-    for name, config_class in PARTS[page].items():
-        text = replace_part(text, name, hyperparameter_table(config_class))
+    for name, make in PARTS[page].items():
+        text = replace_part(text, name, make())
     return text
 
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import operator
+import os
 from collections.abc import Iterable, Mapping
+from numbers import Real
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 __all__ = [
     "ArchiveError",
@@ -26,6 +32,9 @@ __all__ = [
     "SlcAgentsError",
     "UnsupportedSpaceError",
     "UntrustedCodeError",
+    "check_flag",
+    "check_number",
+    "check_path",
     "check_whole_number",
     "reject_unknown_keywords",
     "require",
@@ -109,20 +118,79 @@ def reject_unknown_keywords(
         received: Keywords that were given.
         allowed: Keywords that are valid.
         owner: Whose keywords they are, as the subject of a sentence.
-        foreign_names: What other libraries call things, and how they are called here.
+        foreign_names: What other libraries call things, and what to say of it: "here it is ...".
     """
-    allowed = list(allowed)
+    allowed, foreign_names = list(allowed), foreign_names or {}
     for name in received:
         if name in allowed:
             continue
-        nearest = difflib.get_close_matches(name, allowed, n=1)
-        if foreign_names and name in foreign_names:
-            hint = f"here it is {foreign_names[name]}"
+        nearest = difflib.get_close_matches(name, [*allowed, *foreign_names], n=1)
+        if name in foreign_names:
+            hint = foreign_names[name]
+        elif nearest and nearest[0] in foreign_names:
+            hint = f"{nearest[0]!r} would be another library's name: {foreign_names[nearest[0]]}"
         elif nearest:
             hint = f"did you mean {nearest[0]!r}?"
         else:
             hint = f"allowed are {', '.join(allowed)}"
         raise TypeError(f"{owner} has no keyword {name!r}; {hint}")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Returns a bool; "False", which would count as true, is none.
+
+    Args:
+        name: Its name, for the error message.
+        value: What was received.
+
+    Raises:
+        TypeError: If it is neither True nor False.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r}: True or False is needed")
+    return bool(value)
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+    """Returns a finite number as a float; True is none.
+
+    Args:
+        name: Its name, for the error message.
+        value: What was received.
+        minimum: The smallest that is allowed.
+        maximum: The largest that is allowed.
+
+    Raises:
+        ValueError: If it is no finite number, or out of range.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or not minimum <= number <= maximum:
+        limits = {minimum: f" of at least {minimum:g}", maximum: f" of at most {maximum:g}"}
+        shown = " and".join(text for limit, text in limits.items() if math.isfinite(limit))
+        raise ValueError(f"{name}={value!r}: a finite number{shown} is needed")
+    return number
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Returns a path.
+
+    Args:
+        name: Its name, for the error message.
+        value: What was received.
+
+    Raises:
+        TypeError: If it is neither a text nor an `os.PathLike` that gives one.
+        ValueError: If it is empty.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(f"{name}={value!r}: a path is needed, a text or a pathlib.Path")
+    if not text or "\0" in text:
+        raise ValueError(f"{name}={value!r}: the path of a file or folder is needed")
+    return Path(text)
 
 
 def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:

@@ -7,12 +7,11 @@ that does the same may stand in its place.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from slc_agents.errors import ConfigError
+from slc_agents.errors import ConfigError, check_number
 
 __all__ = [
     "ConstantScheduler",
@@ -31,11 +30,22 @@ Schedule: TypeAlias = Callable[[float], float]
 DecayType: TypeAlias = Literal["linear", "exponential", "constant"]
 
 
-def _check_rate(name: str, value: float, *, positive: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{name}={value!r}: must be a finite number")
-    if value < 0 or (positive and value == 0):
+def _checked_rate(name: str, value: Any, *, positive: bool = False) -> float:
+    try:
+        rate = check_number(name, value)
+    except ValueError:
+        raise ConfigError(f"{name}={value!r}: must be a finite number") from None
+    if rate < 0 or (positive and rate == 0):
         raise ConfigError(f"{name}={value!r}: must be {'> 0' if positive else '>= 0'}")
+    return rate
+
+
+def _check_rates(scheduler: Any, *, positive: bool = False) -> None:
+    """Checks all rates of a scheduler that is being made, and makes them plain numbers."""
+    for field in fields(scheduler):
+        object.__setattr__(
+            scheduler, field.name, _checked_rate(field.name, getattr(scheduler, field.name), positive=positive)
+        )
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,11 @@ class ConstantScheduler:
     type: ClassVar[DecayType] = "constant"
 
     def __post_init__(self) -> None:
-        _check_rate("value", self.value)
+        _check_rates(self)
 
     def __call__(self, progress: float) -> float:
         """Returns the rate at `progress` in [0, 1]."""
+        check_number("progress", progress, 0, 1)
         return self.value
 
 
@@ -62,11 +73,11 @@ class LinearScheduler:
     type: ClassVar[DecayType] = "linear"
 
     def __post_init__(self) -> None:
-        _check_rate("initial", self.initial)
-        _check_rate("final", self.final)
+        _check_rates(self)
 
     def __call__(self, progress: float) -> float:
         """Returns the rate at `progress` in [0, 1]."""
+        check_number("progress", progress, 0, 1)
         # Not initial + difference * p at the end: rounding there can miss a tiny final rate by its whole size.
         return self.final if progress >= 1.0 else self.initial + (self.final - self.initial) * progress
 
@@ -80,11 +91,11 @@ class ExponentialScheduler:
     type: ClassVar[DecayType] = "exponential"
 
     def __post_init__(self) -> None:
-        _check_rate("initial", self.initial, positive=True)
-        _check_rate("final", self.final, positive=True)
+        _check_rates(self, positive=True)
 
     def __call__(self, progress: float) -> float:
         """Returns the rate at `progress` in [0, 1]."""
+        check_number("progress", progress, 0, 1)
         return self.final if progress >= 1.0 else self.initial * (self.final / self.initial) ** progress
 
 
@@ -127,11 +138,17 @@ def scheduler_from_dict(description: Mapping[str, Any]) -> Scheduler:
     scheduler = _SCHEDULERS[kind]
     allowed = [field.name for field in fields(scheduler)]
     if set(values) != set(allowed):
-        raise ConfigError(f"a {kind} schedule has the keys type, {', '.join(allowed)}; received {sorted(description)}")
+        received = sorted(map(str, description))
+        raise ConfigError(f"the schedule {kind!r} has the keys type, {', '.join(allowed)}; received {received}")
+    return scheduler(**{key: _read_number(value) for key, value in values.items()})
+
+
+def _read_number(value: Any) -> Any:
+    """YAML reads 1e-3 as a text; what is no number is left for the scheduler to refuse."""
     try:
-        return scheduler(**{key: float(value) for key, value in values.items()})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"a {kind} schedule's rates must be numbers; received {description!r} ({error})") from error
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def learning_rate_at(schedule: Schedule, progress: float, name: str) -> float:
@@ -140,12 +157,19 @@ def learning_rate_at(schedule: Schedule, progress: float, name: str) -> float:
     Raises:
         ConfigError: If the answer is not a finite number >= 0.
     """
-    rate = schedule(progress)
     try:
-        rate = float(rate)
-        _check_rate(name, rate)
+        answer: Any = schedule(progress)
+    except Exception as error:
+        error.add_note(
+            f"Raised by the schedule of {name} at progress {progress:g}. It is called with one number, from 0, a run's "
+            "beginning, to 1, its end, and must return a finite number >= 0."
+        )
+        raise
+    try:
+        rate = float(answer)
+        _checked_rate(name, rate)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"the schedule of {name} returned {rate!r} at progress {progress:g}; it must return a finite number >= 0"
+            f"the schedule of {name} returned {answer!r} at progress {progress:g}; it must return a finite number >= 0"
         ) from error
     return rate

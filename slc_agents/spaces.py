@@ -18,6 +18,7 @@ from slc_agents.errors import ArchiveError, UnsupportedSpaceError
 from slc_agents.transition import Array, Observation
 
 __all__ = [
+    "MAX_FLOAT32",
     "ActionScale",
     "check_action_space",
     "check_observation_space",
@@ -25,11 +26,15 @@ __all__ = [
     "map_observation",
     "observation_boxes",
     "observation_size",
+    "row_not_finite",
     "space_from_dict",
     "space_to_dict",
     "storage_dtype",
     "to_batch",
 ]
+
+NUMBERS = "biuf"  # kinds of dtypes
+MAX_FLOAT32 = float(np.finfo(np.float32).max)  # agents compute in float32: what is larger is infinite to them
 
 
 def check_observation_space(space: gymnasium.Space[Any]) -> None:
@@ -113,21 +118,55 @@ def map_observation(function: Callable[[Array], Array], observation: Observation
 def convert_observation(observation: Any, space: gymnasium.Space[Any]) -> Observation:
     """Copies an observation (batched or not) of the user's into the agent's dtypes."""
     if isinstance(space, spaces.Dict):
-        return {key: _converted(observation[key], box) for key, box in observation_boxes(space).items()}
-    return _converted(observation, observation_boxes(space)[""])
+        return {
+            key: _converted(observation[key], box, f"observation {key!r}")
+            for key, box in observation_boxes(space).items()
+        }
+    return _converted(observation, observation_boxes(space)[""], "observation")
 
 
-def _converted(values: Any, box: spaces.Box) -> Array:
+def _converted(values: Any, box: spaces.Box, name: str) -> Array:
     dtype = storage_dtype(box)
+    if getattr(getattr(values, "dtype", None), "kind", "O") not in NUMBERS:
+        values = _as_numbers(values, box, name)
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is found, and named, where it matters
         converted = np.array(values, dtype)
         # A cast would silently make a black image of one that was scaled to [0, 1].
         if dtype is np.uint8 and getattr(values, "dtype", None) != dtype and not np.array_equal(converted, values):
             raise ValueError(
-                "observation: the space's dtype is uint8, but the values are not whole numbers from 0 to 255. "
-                "Give images unscaled"
+                f"{name}: the space's dtype is uint8, but the values, from {np.min(values):g} to {np.max(values):g}, "
+                "are not whole numbers from 0 to 255. Give images unscaled"
             )
     return converted
+
+
+def _as_numbers(values: Any, box: spaces.Box, name: str) -> Array:
+    """Makes an array of what is none yet; a text that looks like a number is none."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: received {values!r:.80}, which is no array of numbers ({error}). The space has {box.shape}, with "
+            "or without a leading batch dimension"
+        ) from error
+    if array.dtype.kind not in NUMBERS:
+        raise ValueError(
+            f"{name}: received {values!r:.80}, of dtype {array.dtype}; real numbers are needed. The space has "
+            f"{box.shape}, with or without a leading batch dimension"
+        )
+    return array
+
+
+def row_not_finite(array: Array) -> int | None:
+    """Returns the first row of an array [n, ...] that holds a NaN, or what float32 can't hold; None if none does."""
+    # The sum of the squares is the cheapest look at all values; only one that is too large costs the exact look.
+    if array.dtype.kind != "f" or float(np.vdot(array, array)) <= MAX_FLOAT32**2:
+        return None
+    bad = ~(np.abs(array) <= MAX_FLOAT32)
+    rows = bad.reshape(len(array), -1).any(axis=1)
+    return int(rows.argmax()) if rows.any() else None
 
 
 def to_batch(observation: Any, space: gymnasium.Space[Any]) -> tuple[Observation, bool]:

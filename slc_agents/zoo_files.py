@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["folder_names", "missing", "pretrained_agent_path", "pretrained_agents", "zoo_configs_folder"]
+__all__ = ["agent_name", "folder_names", "missing", "pretrained_agent_path", "pretrained_agents", "zoo_configs_folder"]
 
 
 def zoo_configs_folder() -> Path:
@@ -36,6 +36,18 @@ def folder_names(folder: Path, pattern: str) -> dict[str, Path]:
         path.relative_to(folder).with_name(path.stem).as_posix().replace("__", "/"): path
         for path in sorted(folder.glob(pattern))
     }
+
+
+def agent_name(algo: str, env_id: str) -> str:
+    """Returns what the zoo calls an algorithm's agent for an environment: `sac/Pendulum-v1`.
+
+    Raises:
+        TypeError: If one of the names is no text.
+    """
+    for keyword, name in (("algo", algo), ("env_id", env_id)):
+        if not isinstance(name, str):
+            raise TypeError(f"{keyword}={name!r}: a name is needed, as in algo='sac', env_id='Pendulum-v1'")
+    return f"{algo.lower()}/{env_id}"
 
 
 def missing(what: str, name: str, names: Iterable[str]) -> FileNotFoundError:

@@ -100,8 +100,8 @@ def test_a_description_says_all():
         ({"type": "step", "initial": 1}, "'step' must be one of"),
         ({"type": "linear", "initial": 1}, r"keys type, initial, final; received \['initial', 'type'\]"),
         ({"type": "constant", "value": 1, "final": 2}, "keys type, value; received"),
-        ({"type": "linear", "initial": "fast", "final": 1}, "rates must be numbers"),
-        ({"type": "linear", "initial": None, "final": 1}, "rates must be numbers"),
+        ({"type": "linear", "initial": "fast", "final": 1}, "initial='fast': must be a finite number"),
+        ({"type": "linear", "initial": None, "final": 1}, "initial=None: must be a finite number"),
         ({"type": "linear", "initial": -1, "final": 1}, "must be >= 0"),
     ],
 )

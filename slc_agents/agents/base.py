@@ -23,7 +23,10 @@ from slc_agents.envs import EnvLike, check_episode_limit, have_one_in_common, ma
 from slc_agents.errors import (
     ConfigError,
     EnvStateError,
+    NonFiniteError,
     NotResumableError,
+    check_flag,
+    check_path,
     check_whole_number,
     reject_unknown_keywords,
 )
@@ -39,13 +42,14 @@ from slc_agents.spaces import (
     ActionScale,
     check_action_space,
     check_observation_space,
+    row_not_finite,
     to_batch,
 )
 from slc_agents.training import loop
 from slc_agents.training.collector import Collector
 from slc_agents.training.evaluation import evaluate_policy, run_episodes
 from slc_agents.training.state import Run, TrainingState
-from slc_agents.transition import Array, Episode, Step, StoredArray
+from slc_agents.transition import Array, Episode, Observation, Step, StoredArray
 
 __all__ = ["Agent", "AgentLearner"]
 
@@ -239,12 +243,15 @@ class Agent(ABC, Generic[ConfigT]):
 
         Raises:
             ValueError: If there is no environment, or a number is out of range.
+            TypeError: If the callback is none, or a switch is neither True nor False.
             NonFiniteError: If an observation, a reward, an action or a loss is NaN or infinite.
         """
         self._refuse_while_training("learn")
         total = self.config.epochs * self.config.steps_per_epoch if total_timesteps is None else total_timesteps
         total = check_whole_number("total_timesteps", total)
         log_interval = check_whole_number("log_interval", log_interval)
+        reset_num_timesteps = check_flag("reset_num_timesteps", reset_num_timesteps)
+        progress_bar = check_flag("progress_bar", progress_bar)
         collector = self._require_collector()
         callbacks = CallbackList([] if callback is None else [callback])
         state, config = self._state, self.config
@@ -280,6 +287,7 @@ class Agent(ABC, Generic[ConfigT]):
             NotResumableError: If no run was interrupted.
         """
         self._refuse_while_training("resume")
+        progress_bar = check_flag("progress_bar", progress_bar)
         run = self._state.run
         if run is None or not self.is_interrupted:
             raise NotResumableError(
@@ -421,11 +429,28 @@ class Agent(ABC, Generic[ConfigT]):
 
         Raises:
             ValueError: If the observation's shape or keys don't fit.
+            NonFiniteError: If the observation, or what the networks make of it, is NaN or infinite.
         """
+        deterministic = check_flag("deterministic", deterministic)
         batch, was_batch = to_batch(observation, self.observation_space)
+        self._check_finite(batch, was_batch)
         action = self._learner.act(batch, deterministic, generator=self._generators["predict"])
+        loop.check_action(action, "observation", self.num_timesteps)
         env_action = self._scale.to_env(action)
         return (env_action if was_batch else env_action[0]), state
+
+    @staticmethod
+    def _check_finite(observation: Observation, was_batch: bool) -> None:
+        """Raises a `NonFiniteError` that names the row of a batch, and the key."""
+        arrays = observation if isinstance(observation, dict) else {"": observation}
+        for key, array in arrays.items():
+            row = row_not_finite(array)
+            if row is not None:
+                which = f" {row} of the batch" if was_batch else ""
+                raise NonFiniteError(
+                    f"observation{which}{f', key {key!r}' if key else ''}: it is not finite (in float32, in which the "
+                    f"agent computes): {array[row]!r}. Mend or clip it"
+                )
 
     def evaluate(
         self,
@@ -444,8 +469,11 @@ class Agent(ABC, Generic[ConfigT]):
             seed: Seed of the first reset.
 
         Raises:
-            ValueError: If there is no environment to evaluate in.
+            ValueError: If there is no environment to evaluate in, or a number is out of range.
         """
+        n_episodes = check_whole_number("n_episodes", n_episodes)
+        if seed is not None:
+            seed = check_whole_number("seed", seed, 0)
         if env is None:
             self._find_test_env()
         where = (self._eval_env or self._test_env) if env is None else env
@@ -628,9 +656,26 @@ class Agent(ABC, Generic[ConfigT]):
         """Puts back what `get_parameters` gave.
 
         Raises:
+            TypeError: If it is no mapping.
             ValueError: If a tensor is missing, unknown or has another shape; nothing is changed then.
+            NonFiniteError: If one that isn't an optimiser's holds NaN or infinity; nothing is changed then.
         """
-        self._learner.load_state_dict({name: np.asarray(array) for name, array in parameters.items()})
+        if not isinstance(parameters, Mapping):
+            raise TypeError(
+                f"parameters: received {parameters!r:.80}; a dictionary of arrays, as of get_parameters(), is needed"
+            )
+        # What computes elsewhere, or with gradients, says so by these methods.
+        arrays = {
+            name: np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+            for name, array in parameters.items()
+        }
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all() and not str(name).startswith("optimizer/"):
+                raise NonFiniteError(
+                    f"tensor {name!r} holds {np.count_nonzero(~np.isfinite(array))} values that are NaN or infinite, "
+                    "as of an agent that has diverged. Nothing was changed"
+                )
+        self._learner.load_state_dict(arrays)
 
     def save(self, path: str | os.PathLike[str], *, replay_buffer: bool = False, progress_bar: bool = False) -> None:
         """Saves the agent into one file, from which loading runs no code.
@@ -642,7 +687,14 @@ class Agent(ABC, Generic[ConfigT]):
             replay_buffer: Whether to save all that an interrupted run needs to go on exactly, in another process too:
                 buffer, random streams, counters, the environments' states.
             progress_bar: Whether to show how far writing is.
+
+        Raises:
+            TypeError: If the path is none.
+            OSError: If the file can't be written; an older one of that name is as it was.
         """
+        path = check_path("path", path)
+        replay_buffer = check_flag("replay_buffer", replay_buffer)
+        progress_bar = check_flag("progress_bar", progress_bar)
 
         def write() -> None:
             write_agent(self, path, replay_buffer=replay_buffer, progress_bar=progress_bar)
@@ -687,13 +739,13 @@ class Agent(ABC, Generic[ConfigT]):
         """
         return read_agent(
             cls,
-            path,
+            check_path("path", path),
             env,
             device=device,
-            trust=trust,
+            trust=check_flag("trust", trust),
             eval_env=eval_env,
             verbose=verbose,
-            progress_bar=progress_bar,
+            progress_bar=check_flag("progress_bar", progress_bar),
             overrides=overrides,
         )
 
@@ -730,7 +782,7 @@ class Agent(ABC, Generic[ConfigT]):
             ValueError: If the format is unknown, or the suffix is another format's.
             MissingDependencyError: If the format needs a package that isn't installed.
         """
-        suffixes, target = self._learner.export_formats, Path(path)
+        suffixes, target = self._learner.export_formats, check_path("path", path)
         implied = {suffix: name for name, suffix in suffixes.items()}.get(target.suffix)
         chosen = format or implied or ("" if target.suffix else "torchscript")
         if chosen not in suffixes or implied not in (None, chosen):

@@ -23,7 +23,7 @@ import pydantic
 import pydantic.dataclasses
 from pydantic import BeforeValidator, Field
 
-from slc_agents.errors import ConfigError, reject_unknown_keywords
+from slc_agents.errors import ConfigError, check_path, reject_unknown_keywords
 from slc_agents.logger import validate_logger_kwargs
 from slc_agents.schedulers import (
     ConstantScheduler,
@@ -31,17 +31,21 @@ from slc_agents.schedulers import (
     ExponentialScheduler,
     LinearScheduler,
     Schedule,
+    learning_rate_at,
     make_scheduler,
     scheduler_from_dict,
     scheduler_to_dict,
 )
+from slc_agents.spaces import MAX_FLOAT32
 
 __all__ = ["AgentConfig", "SACConfig"]
 
 DEFAULT_FINAL_RATE = 1e-10
 
+MAX_COUNT = 2**31 - 1  # of what lies in memory: the buffer's indices are 32 bits wide
+
 # What users of other libraries type first, and what it is called here.
-FOREIGN_NAMES = {
+_EQUIVALENTS = {
     "learning_rate": "lr_a, lr_c and lr_alpha, one for each optimiser",
     "tau": "polyak, which is 1 - tau",
     "ent_coef": "alpha (the initial or fixed temperature) and adaptive_temperature",
@@ -65,6 +69,31 @@ FOREIGN_NAMES = {
         )
     },
     "total_timesteps": "epochs and steps_per_epoch, or learn(total_timesteps)",
+    "log_interval": "learn(log_interval=...), in epochs",
+    "discount": "gamma",
+    "temperature": "alpha",
+    "lr": "lr_a, lr_c and lr_alpha, one for each optimiser",
+}
+# Of these there is nothing here.
+_ABSENT = {
+    **dict.fromkeys(
+        ("use_sde", "sde_sample_freq", "use_sde_at_warmup", "action_noise"),
+        "exploration comes from the policy's own noise, and from start_steps",
+    ),
+    **dict.fromkeys(
+        ("replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage"),
+        "there is one replay buffer, which stores each observation once; replay_size is its capacity",
+    ),
+    "n_steps": "targets look one step ahead",
+    "stats_window_size": "the log's means are over 100 episodes",
+    "monitor_wrapper": "returns and lengths are counted without a wrapper",
+    "_init_setup_model": "an agent is whole when it is made",
+    "custom_objects": "hyperparameters can be replaced by their names",
+    "print_system_info": "the file's manifest records versions",
+}
+FOREIGN_NAMES = {
+    **{name: f"here it is {equivalent}" for name, equivalent in _EQUIVALENTS.items()},
+    **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
 }
 
 
@@ -81,6 +110,13 @@ def _plain_number(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _finite(value: object) -> object:
+    """Takes no number that is infinite to the networks, which compute in float32."""
+    if isinstance(value, (int, float)) and not abs(value) <= MAX_FLOAT32:
+        raise ValueError(f"must be a finite number, of at most {MAX_FLOAT32:.3g}")
+    return value
+
+
 def _plain_bool(value: object) -> object:
     return bool(value) if isinstance(value, np.bool_) else value
 
@@ -89,19 +125,24 @@ def _rate(value: object) -> object:
     """A rate is a number, a Scheduler (or the mapping that describes one), or a function of progress."""
     if isinstance(value, Mapping):
         return scheduler_from_dict(value)
-    if callable(value):
+    if callable(value) and not isinstance(value, type):
         return value
     try:
         rate = float(_plain_number(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rate = math.nan
-    if not (math.isfinite(rate) and rate >= 0):
+    if not 0 <= rate <= MAX_FLOAT32:
         raise ValueError("must be a finite number >= 0, a Scheduler or a function of progress")
     return rate
 
 
-def _path(value: object) -> object:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+def _start_policy(value: object) -> object:
+    """A path, a name or an agent; what stands in a file is seen when it is read."""
+    if isinstance(value, (str, os.PathLike)):
+        return str(check_path("start_policy", value))
+    if value is not None and (isinstance(value, type) or not hasattr(value, "get_parameters")):
+        raise TypeError(f"start_policy: received {value!r}; a path, a zoo name or an agent is needed")
+    return value
 
 
 def _own_copy(value: object) -> object:
@@ -116,10 +157,11 @@ def _logger_kwargs(value: object) -> object:
 
 
 Int = Annotated[int, BeforeValidator(_plain_number)]
-Float = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
+Float = Annotated[float, BeforeValidator(_finite), BeforeValidator(_plain_number)]
 Bool = Annotated[bool, Field(strict=True), BeforeValidator(_plain_bool)]
 PositiveInt = Annotated[Int, Field(ge=1)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
+Size = Annotated[Int, Field(ge=1, le=MAX_COUNT)]
 UnitInterval = Annotated[Float, Field(ge=0, le=1)]
 Rate = Annotated[float | Schedule, pydantic.PlainValidator(_rate)]
 FinalRate = Annotated[Float, Field(ge=0)] | None
@@ -148,7 +190,10 @@ def configuration(cls: type[ConfigT]) -> type[ConfigT]:
         try:
             validate(self, **fields)
         except pydantic.ValidationError as error:
-            raise ConfigError("; ".join(_readable(problem) for problem in error.errors())) from None
+            hints = typing.get_type_hints(cls, include_extras=True)
+            # Items that are refused are counted as missing too, of which nobody needs to hear.
+            problems = [one for one in error.errors() if one["type"] != "too_short" or not np.size(one["input"])]
+            raise ConfigError("; ".join(_readable(problem, fields, hints) for problem in problems)) from None
 
     validated.__init__ = __init__  # type: ignore[method-assign]
     return validated  # type: ignore[return-value]
@@ -171,11 +216,47 @@ def _reject_contradicted_schedules(fields: Mapping[str, Any]) -> None:
                 )
 
 
-def _readable(problem: Any) -> str:
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if not problem["loc"]:
-        return str(message)
-    return f"{problem['loc'][0]}={problem['input']!r}: {message}"
+def _readable(problem: Any, fields: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
+    name, *inside = problem["loc"] or ("",)
+    if not name:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    if not inside:
+        return f"{name}={problem['input']!r}: {_message(problem, hints[name])}"
+    part = "key" if "[key]" in inside else "item"
+    return f"{name}={fields[name]!r}: {part} {problem['input']!r} {_message(problem, hints[name])}"
+
+
+def _limits(annotation: Any) -> list[str]:
+    """Says what range an annotation allows."""
+    limits = []
+    for part in typing.get_args(annotation):
+        for constraint in getattr(part, "metadata", ()):
+            limits += [f"greater than or equal to {constraint.ge}"] if hasattr(constraint, "ge") else []
+            limits += [f"less than or equal to {constraint.le}"] if hasattr(constraint, "le") else []
+        limits += _limits(part)
+    return limits
+
+
+# What pydantic calls kinds of values, as a user would.
+_KINDS = {
+    "int": "must be an integer",
+    "float": "must be a number",
+    "bool": "must be True or False (a boolean)",
+    "string": "must be a text (string)",
+    "dict": "must be a dictionary",
+    "tuple": "must be a list or tuple",
+}
+
+
+def _message(problem: Any, annotation: Any) -> str:
+    """Says in this package's words what pydantic found, and what the annotation allows."""
+    kind = problem["type"].split("_")[0]
+    if problem["type"] == "too_short":
+        return "must have at least 1 item"
+    if problem["type"] not in ("greater_than_equal", "less_than_equal", "finite_number") and kind in _KINDS:
+        limits = _limits(annotation) if kind in ("int", "float") else []
+        return " ".join([_KINDS[kind], " and ".join(limits)]).strip()
+    return str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 @configuration
@@ -185,7 +266,7 @@ class AgentConfig:
     opt_type: Literal["maximize", "minimize"] = "maximize"
     """Whether the environment's rewards are rewards, to maximize, or costs, to minimize."""
 
-    n_envs: PositiveInt = 1
+    n_envs: Size = 1
     """Number of parallel copies of the environment, where it is given as an id or a factory."""
 
     policy_kwargs: Annotated[dict[str, Any] | None, BeforeValidator(_own_copy)] = None
@@ -211,7 +292,7 @@ class AgentConfig:
     update_after: NonNegativeInt = 1000
     """Environment steps before the first block of gradient steps, so that the replay buffer has something to offer."""
 
-    steps_per_update: PositiveInt = 100
+    steps_per_update: Size = 100
     """Gradient steps in a block. With `update_every` it sets the ratio of gradient steps to environment steps."""
 
     num_test_episodes: NonNegativeInt = 10
@@ -265,10 +346,10 @@ class AgentConfig:
     lr_decay_ref: Literal["epoch", "step"] = "epoch"
     """What moves the learning rates: each finished epoch, or each finished block of gradient steps."""
 
-    batch_size: PositiveInt = 256
+    batch_size: Size = 256
     """Transitions in the minibatch of a gradient step."""
 
-    replay_size: PositiveInt = 1_000_000
+    replay_size: Size = 1_000_000
     """Transitions that the replay buffer holds, over all parallel environments."""
 
     seed: NonNegativeInt | None = None
@@ -283,7 +364,7 @@ class AgentConfig:
     save_freq: PositiveInt = 1
     """Epochs between two saves of the agent into the output folder. Without one, nothing is saved."""
 
-    start_policy: Annotated[Any, BeforeValidator(_path)] = None
+    start_policy: Annotated[Any, BeforeValidator(_start_policy)] = None
     """Where training starts from: the path of a saved agent or run folder, a zoo name or a live model."""
 
     start_policy_parts: Annotated[tuple[StartPolicyPart, ...], Field(min_length=1)] = ("networks",)
@@ -311,6 +392,11 @@ class AgentConfig:
             raise ConfigError(
                 f"start_policy_parts={self.start_policy_parts!r}: there is no start_policy to take them from. Give one"
             )
+        if self.replay_size < self.n_envs:
+            raise ConfigError(
+                f"replay_size={self.replay_size}: each step brings {self.n_envs} transitions, one for each parallel "
+                "environment; it must hold at least these"
+            )
         for rate in self.rates:
             self._check_rate(rate)
 
@@ -325,7 +411,9 @@ class AgentConfig:
             object.__setattr__(self, f"{rate}_final", None)
         elif getattr(self, f"{rate}_final") is None:
             object.__setattr__(self, f"{rate}_final", DEFAULT_FINAL_RATE)
-        self.make_schedule(rate)
+        schedule = self.make_schedule(rate)
+        for progress in (0.0, 1.0):  # the user's own function should not fail at the end of a long run
+            learning_rate_at(schedule, progress, rate)
 
     def make_schedule(self, rate: str) -> Schedule:
         """Makes the schedule of a learning rate (`lr_a`, ...) from its value, final value and decay type."""

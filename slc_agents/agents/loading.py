@@ -8,7 +8,7 @@ from typing import Any
 from slc_agents.agents.base import Agent
 from slc_agents.agents.sac import SAC
 from slc_agents.envs import EnvLike
-from slc_agents.errors import ArchiveError
+from slc_agents.errors import ArchiveError, check_path
 from slc_agents.persistence import read_archive
 
 __all__ = ["AGENTS", "agent_class", "load"]
@@ -23,7 +23,7 @@ def agent_class(algo: str) -> type[Agent[Any]]:
         ValueError: If there is no such algorithm.
     """
     classes = {name.lower(): agent for name, agent in AGENTS.items()}
-    if algo.lower() not in classes:
+    if not isinstance(algo, str) or algo.lower() not in classes:
         raise ValueError(f"algo={algo!r}: there is no such algorithm; allowed are {', '.join(classes)}")
     return classes[algo.lower()]
 
@@ -40,6 +40,7 @@ def load(
     **overrides: Any,
 ) -> Agent[Any]:
     """Loads an agent of whatever class the file holds; see `Agent.load`."""
+    path = check_path("path", path)
     with read_archive(path) as archive:
         name = archive.manifest.get("class")
     if name not in AGENTS:

@@ -27,8 +27,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slc_agents.errors import ArchiveError, UnsupportedSpaceError, check_whole_number
-from slc_agents.spaces import check_observation_space, observation_boxes, storage_dtype
+from slc_agents.errors import (
+    ArchiveError,
+    NonFiniteError,
+    UnsupportedSpaceError,
+    check_number,
+    check_whole_number,
+)
+from slc_agents.spaces import NUMBERS, check_observation_space, observation_boxes, row_not_finite, storage_dtype
 from slc_agents.transition import Array, Batch, Observation, StoredArray
 
 __all__ = ["ReplayBuffer"]
@@ -77,14 +83,15 @@ class ReplayBuffer:
                 f"capacity={capacity} doesn't fit n_envs={n_envs}: it must be from n_envs to {_MAX_CAPACITY}, because "
                 "each add brings one transition of every env; choose another replay_size or fewer envs"
             )
-        if not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma={gamma!r} is out of range: give a discount factor from 0 to 1")
+        gamma = check_number("gamma", gamma, 0, 1)
+        if seed is not None and not isinstance(seed, np.random.Generator):
+            seed = check_whole_number("seed", seed, 0)
         check_observation_space(observation_space)
         if not isinstance(action_space, gym.spaces.Box):
             raise UnsupportedSpaceError(f"action_space={action_space} isn't supported: give a Box")
         self.observation_space = observation_space
         self.action_space = action_space
-        self.gamma = float(gamma)
+        self.gamma = gamma
         self.generator = np.random.default_rng(seed)
 
         boxes = observation_boxes(observation_space)
@@ -157,22 +164,24 @@ class ReplayBuffer:
             valid: `[n_envs]`, bool: the environments that made a transition at all; the others are skipped.
 
         Raises:
-            ValueError: If an argument has another shape or lacks a key; nothing is stored then.
+            ValueError: If an argument has another shape or kind of values, or lacks a key; nothing is stored then.
+            NonFiniteError: If an observation, action or reward is NaN or infinite in float32; nothing is stored then.
         """
         observations = self._leaf_values("observation", observation)
         next_observations = self._leaf_values("next_observation", next_observation)
         n = self.n_envs
         action = _checked("action", action, (n, *self._action.shape[1:]))
         reward = _checked("reward", reward, (n,))
-        terminated = _checked("terminated", terminated, (n,))
-        truncated = _checked("truncated", truncated, (n,))
+        terminated = _checked_flags("terminated", terminated, n)
+        truncated = _checked_flags("truncated", truncated, n)
         envs: Sequence[int] = range(n)
         if valid is not None:
-            envs = np.flatnonzero(_checked("valid", valid, (n,))).tolist()
+            envs = np.flatnonzero(_checked_flags("valid", valid, n)).tolist()
             if len(envs) < n:
                 observations = [value[envs] for value in observations]
                 next_observations = [value[envs] for value in next_observations]
                 action, reward, terminated, truncated = action[envs], reward[envs], terminated[envs], truncated[envs]
+        self._check_finite(envs, observations, action, reward, next_observations)
         # Beforehand, because growing may fail for lack of memory: no transition is left half written.
         self._reserve_tails(2 * len(envs))
 
@@ -194,6 +203,30 @@ class ReplayBuffer:
         self._link(envs, next_observations, (self._terminated[slots] | self._truncated[slots]).tolist())
         self._count += len(envs)
         self._size = min(self._count, capacity)
+
+    def _check_finite(
+        self,
+        envs: Sequence[int],
+        observations: list[Array],
+        action: Array,
+        reward: Array,
+        next_observations: list[Array],
+    ) -> None:
+        """Raises a `NonFiniteError` that names the first of these, by environment and key, that is not finite."""
+        for kind, values in (
+            ("observation", observations),
+            ("action", [action]),
+            ("reward", [reward]),
+            ("next_observation", next_observations),
+        ):
+            for i, value in enumerate(values):
+                row = row_not_finite(value)
+                if row is not None:
+                    name = f"{kind}[{self._leaves[i].key!r}]" if self._is_dict and "observation" in kind else kind
+                    raise NonFiniteError(
+                        f"{name} of environment {envs[row]} is not finite (in float32, in which it is kept): "
+                        f"{value[row]!r}, in transition {self._count + row}, counted from 0. Nothing was stored"
+                    )
 
     def _link(self, envs: Sequence[int], next_observations: list[Array], ended: list[bool]) -> None:
         """Sets `next_index` of the transitions just written, and of those that they follow."""
@@ -316,6 +349,10 @@ class ReplayBuffer:
                 more transitions than `capacity`. The buffer is then as it was. Or if a member in a file can't be read;
                 the buffer is then empty.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state: received {state!r:.80}; what state_dict() returned is needed, a dictionary of arrays"
+            )
         size, n_tails = self._check_members(state)
         last_number = _read(state["last_number"]).astype(np.int64)
         count = int(_read(state["count"])[0])
@@ -528,4 +565,15 @@ def _checked(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
             f"{name} has shape {array.shape}, but {shape} is needed (the first dimension is the environment): "
             "add the transitions of all envs together, batched, in the shapes of the spaces"
         )
+    if array.dtype.kind not in NUMBERS:
+        raise ValueError(f"{name} has dtype {array.dtype}, but real numbers are needed: {value!r:.80}")
     return array
+
+
+def _checked_flags(name: str, value: ArrayLike, n: int) -> Array:
+    array = _checked(name, value, (n,))
+    if array.dtype.kind == "b":
+        return array
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} is {array.tolist()}, but each must be True or False (or 1 or 0)")
+    return array.astype(bool)

@@ -108,6 +108,8 @@ class CallbackList(Callback):
     """Several callbacks as one, in their order. Each hears of every step, also when an earlier one ends training."""
 
     def __init__(self, callbacks: Sequence[CallbackLike]) -> None:
+        if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
+            raise TypeError(f"CallbackList: callbacks={callbacks!r}: a list of callbacks is needed")
         self.callbacks = self._inner = [make_callback(callback) for callback in callbacks]
 
     def on_training_start(self) -> None:
@@ -162,6 +164,8 @@ class FunctionCallback(Callback):
     """A plain function `f(model)`, called at each step. Returning False ends training."""
 
     def __init__(self, function: Callable[[Any], object]) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"FunctionCallback: function={function!r}: a function f(model) is needed")
         self.function = function
 
     def on_step(self) -> bool:
@@ -178,8 +182,10 @@ class Periodic(Callback):
         every: Number of environment steps, at least 1.
     """
 
+    every_name = "every"  # what a subclass calls it
+
     def __init__(self, every: int) -> None:
-        self.every = check_whole_number(f"{type(self).__name__}'s number of steps", every)
+        self.every = check_whole_number(f"{type(self).__name__}: {self.every_name}", every)
         self._periods = 0
 
     def on_training_start(self) -> None:
@@ -207,8 +213,12 @@ class EveryNTimesteps(Periodic):
         callback: What to call.
     """
 
+    every_name = "n_steps"
+
     def __init__(self, n_steps: int, callback: CallbackLike) -> None:
         super().__init__(n_steps)
+        if callback is None:
+            raise TypeError("EveryNTimesteps: callback=None: what is to be called is needed, a callback or a function")
         self.callback = make_callback(callback)
         self._inner = (self.callback,)
 

@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from slc_agents.callbacks.base import Callback, CallbackLike, CallbackList, Peri
 from slc_agents.callbacks.figures import EpisodeRecorder, draw_episode, draw_returns
 from slc_agents.envs import EnvLike, make_vector_env
 from slc_agents.envs.vector import have_one_in_common
-from slc_agents.errors import check_whole_number, require
+from slc_agents.errors import check_flag, check_number, check_path, check_whole_number, require
 from slc_agents.seeding import make_seed
 from slc_agents.training.evaluation import run_episodes
 
@@ -66,6 +65,8 @@ class EvalCallback(Periodic):
         last_mean_reward: That of the last evaluation, or None.
     """
 
+    every_name = "eval_freq"
+
     def __init__(
         self,
         eval_env: EnvLike,
@@ -80,18 +81,22 @@ class EvalCallback(Periodic):
         figures: bool = False,
     ) -> None:
         super().__init__(eval_freq)
+        self.n_eval_episodes = check_whole_number("EvalCallback: n_eval_episodes", n_eval_episodes)
+        self.log_path = None if log_path is None else check_path("EvalCallback: log_path", log_path)
+        self.best_model_save_path = (
+            None
+            if best_model_save_path is None
+            else check_path("EvalCallback: best_model_save_path", best_model_save_path)
+        )
+        self.deterministic = check_flag("EvalCallback: deterministic", deterministic)
+        self.figures = check_flag("EvalCallback: figures", figures)
         if figures:
             require("matplotlib", "plot", "EvalCallback(figures=True)")
-        self.figures = figures
-        self.eval_env: VectorEnv[Any, Any, Any] = make_vector_env(eval_env)
         self.callback_on_new_best = make_callback(callback_on_new_best)
         self.callback_after_eval = make_callback(callback_after_eval)
         self._inner = (self.callback_on_new_best, self.callback_after_eval)
         _set_parent(self._inner, self)
-        self.n_eval_episodes = check_whole_number("n_eval_episodes", n_eval_episodes)
-        self.log_path = None if log_path is None else Path(log_path)
-        self.best_model_save_path = None if best_model_save_path is None else Path(best_model_save_path)
-        self.deterministic = deterministic
+        self.eval_env: VectorEnv[Any, Any, Any] = make_vector_env(eval_env)
         self.best_mean_reward: float | None = None
         self.last_mean_reward: float | None = None
         self.history: dict[str, list[Any]] = {"timesteps": [], "results": [], "ep_lengths": []}
@@ -193,7 +198,7 @@ class StopTrainingOnRewardThreshold(_Judge):
     """
 
     def __init__(self, reward_threshold: float) -> None:
-        self.reward_threshold = float(reward_threshold)
+        self.reward_threshold = check_number(f"{type(self).__name__}: reward_threshold", reward_threshold)
 
     def on_step(self) -> bool:
         """Compares the best mean return with the threshold."""
@@ -213,8 +218,10 @@ class StopTrainingOnNoModelImprovement(_Judge):
     """
 
     def __init__(self, max_no_improvement_evals: int, min_evals: int = 0) -> None:
-        self.max_no_improvement_evals = max_no_improvement_evals
-        self.min_evals = min_evals
+        self.max_no_improvement_evals = check_whole_number(
+            f"{type(self).__name__}: max_no_improvement_evals", max_no_improvement_evals, 0
+        )
+        self.min_evals = check_whole_number(f"{type(self).__name__}: min_evals", min_evals, 0)
         self.n_evals = 0
         self.no_improvement_evals = 0
         self._best = math.nan

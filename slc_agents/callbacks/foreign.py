@@ -56,6 +56,11 @@ class ForeignCallback(Callback):
     """
 
     def __init__(self, callback: ForeignCallbackLike) -> None:
+        if isinstance(callback, type) or not isinstance(callback, ForeignCallbackLike):
+            raise TypeError(
+                f"ForeignCallback: callback={callback!r}: a callback for Stable-Baselines3 is needed, an object with "
+                "init_callback and on_step"
+            )
         self.callback = callback
         self.locals: dict[str, Any] = {}
         self._foreign_model: Any = None

@@ -30,6 +30,8 @@ class ProgressBarCallback(Callback):
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__()
+        if console is not None and not isinstance(console, Console):
+            raise TypeError(f"ProgressBarCallback: console={console!r}: a rich.console.Console is needed, or None")
         self.console = console
         self._progress: Progress | None = None
         self._task = TaskID(0)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from slc_agents.callbacks.base import Callback, Periodic
-from slc_agents.errors import check_whole_number
+from slc_agents.errors import check_flag, check_path, check_whole_number
 
 __all__ = ["AGENT_FILE", "CONFIG_FILE", "EXPORT_FILE", "CheckpointCallback", "ExportCallback", "RunFolderCallback"]
 
@@ -33,6 +33,8 @@ class CheckpointCallback(Periodic):
             a moment: the oldest goes when the newest is on the disk.
     """
 
+    every_name = "save_freq"
+
     def __init__(
         self,
         save_freq: int,
@@ -43,10 +45,12 @@ class CheckpointCallback(Periodic):
         keep: int | None = None,
     ) -> None:
         super().__init__(save_freq)
-        self.save_path = Path(save_path)
+        self.save_path = check_path("CheckpointCallback: save_path", save_path)
+        if not isinstance(name_prefix, str):
+            raise TypeError(f"CheckpointCallback: name_prefix={name_prefix!r}: a text is needed")
         self.name_prefix = name_prefix
-        self.save_replay_buffer = save_replay_buffer
-        self.keep = None if keep is None else check_whole_number("keep", keep)
+        self.save_replay_buffer = check_flag("CheckpointCallback: save_replay_buffer", save_replay_buffer)
+        self.keep = None if keep is None else check_whole_number("CheckpointCallback: keep", keep)
         self._written: list[Path] = []
 
     def on_step(self) -> bool | None:
@@ -92,7 +96,9 @@ class ExportCallback(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], format: str | None = None) -> None:
-        self.path = Path(path)
+        self.path = check_path("ExportCallback: path", path)
+        if format is not None and not isinstance(format, str):
+            raise TypeError(f"ExportCallback: format={format!r}: the name of a format is needed, or None")
         self.format = format
 
     def on_training_start(self) -> None:
@@ -129,7 +135,14 @@ class RunFolderCallback(Callback):
         """Writes the config."""
         run = self.model.run
         self._saves = 0 if run is None else run.finished_epochs // self.save_freq
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"logger_kwargs: output_dir: no folder can be made there ({error.strerror})",
+                str(self.folder),
+            ) from error
         plain = {name: _plain_or_repr(value) for name, value in self.model.config.to_dict().items()}
         text = yaml.safe_dump(plain, sort_keys=False)
         (self.folder / CONFIG_FILE).write_text(text, encoding="utf-8")

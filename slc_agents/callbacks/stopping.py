@@ -16,7 +16,7 @@ class StopTrainingOnMaxEpisodes(Callback):
     """
 
     def __init__(self, max_episodes: int) -> None:
-        self.max_episodes = check_whole_number("max_episodes", max_episodes)
+        self.max_episodes = check_whole_number(f"{type(self).__name__}: max_episodes", max_episodes)
 
     def on_step(self) -> bool:
         """Ends training when there were enough."""

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
-from slc_agents.errors import ConfigError
+from slc_agents.errors import ConfigError, check_whole_number
 from slc_agents.zoo import parse_yaml
 
-__all__ = ["add_hyperparameters", "given_hyperparameters", "positive_int", "suggestion"]
+__all__ = ["add_hyperparameters", "given_hyperparameters", "positive_int", "seed", "suggestion"]
 
 PREFIX = "hyperparameter."
 TEXTS = ("device", "start_policy")  # taken as they stand: a path need not be YAML
@@ -75,6 +75,14 @@ def positive_int(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is needed")
 
 
+def seed(text: str) -> int:
+    """Reads a seed, a whole number of at least 0; the type of an option."""
+    try:
+        return check_whole_number("seed", int(text), 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 0 is needed") from None
+
+
 def suggestion(parser: argparse.ArgumentParser, flag: str) -> str:
     """Returns what to say about an option that the parser doesn't have."""
     flag = flag.split("=", 1)[0]
@@ -82,7 +90,7 @@ def suggestion(parser: argparse.ArgumentParser, flag: str) -> str:
     has_hyperparameters = "--lr-a" in parser._option_string_actions
     if foreign is not None and has_hyperparameters:
         names = "|".join(field.name for field in dataclasses.fields(AgentConfig))
-        return "; here it is " + re.sub(rf"\b({names})\b", lambda name: _flag(name[0]), foreign)
+        return "; " + re.sub(rf"\b({names})\b", lambda name: _flag(name[0]), foreign)
     nearest = difflib.get_close_matches(flag, parser._option_string_actions, n=3)
     return f"; did you mean {' or '.join(nearest)}?" if nearest else "; --help lists them"
 

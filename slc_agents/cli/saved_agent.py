@@ -15,7 +15,7 @@ from gymnasium.error import UnregisteredEnv
 from slc_agents.agents.base import Agent
 from slc_agents.agents.loading import load
 from slc_agents.callbacks.saving import AGENT_FILE
-from slc_agents.cli.flags import positive_int
+from slc_agents.cli.flags import positive_int, seed
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
 from slc_agents.seeding import make_seed
@@ -34,7 +34,7 @@ def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None
         metavar="N",
         help=f"number of episodes (default: {episodes})",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="seed of the episodes (default: from the agent's own)")
+    parser.add_argument("--seed", type=seed, metavar="S", help="seed of the episodes (default: from the agent's own)")
     parser.add_argument("--stochastic", action="store_true", help="sample actions, instead of taking the policy's mean")
     parser.add_argument("--device", metavar="NAME", help="where the networks live (default: where they were)")
     parser.add_argument(
@@ -49,15 +49,13 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     """Loads the agent that the options name. Gives it and its environment's id.
 
     Raises:
-        ConfigError: If no environment is known, or a number is out of range.
+        ConfigError: If no environment is known.
     """
     path = args.path / AGENT_FILE if args.path.is_dir() else args.path
     with read_archive(path) as archive:
         env_id = args.env or archive.manifest.get("env_id")
     if not isinstance(env_id, str):
         raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
-    if args.seed is not None and args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: must be at least 0")
     importable(env_id)
     try:
         model = load(path, env_id, device=args.device, trust=args.trust, n_envs=1)

@@ -248,6 +248,7 @@ def _check_layers(layers: Any) -> list[CnnLayer]:
     try:
         checked = [tuple(map(operator.index, layer)) for layer in layers]
         valid = len(checked) > 0 and all(len(layer) == 3 and min(layer) > 0 for layer in checked)
+        valid = valid and not any(isinstance(number, bool) for layer in layers for number in layer)
     except TypeError:
         valid = False
     if not valid:

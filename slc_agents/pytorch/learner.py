@@ -190,9 +190,15 @@ class TorchLearner(ABC):
 
     def update(self, memory: ReplayBuffer, n: int) -> None:
         """Does `n` gradient steps on minibatches of a memory, at constant learning rates."""
-        indices = memory.sample_indices(n, self.batch_size)
         shape = (n, 2, self.batch_size, self.n_actions)
-        noise = self.generators["learner"].standard_normal(shape, dtype=np.float32)
+        try:
+            indices = memory.sample_indices(n, self.batch_size)
+            noise = self.generators["learner"].standard_normal(shape, dtype=np.float32)
+        except MemoryError as error:
+            raise MemoryError(
+                f"batch_size={self.batch_size}, steps_per_update={n}: a block of gradient steps on such minibatches "
+                f"needs more memory than this machine can give ({error}); lower them"
+            ) from error
         block_noise = torch.from_numpy(noise).to(self.device)
         self.policy.train()
         for rows, step_noise in zip(indices, block_noise, strict=True):

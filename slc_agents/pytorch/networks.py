@@ -5,8 +5,8 @@ Weights are stored [in, out] (for an ensemble [n, in, out]), as the archive has 
 
 from __future__ import annotations
 
-import inspect
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -99,14 +99,20 @@ def find_activation(activation: str | type[nn.Module] | None, name: str) -> type
             and (value.__module__ == "torch.nn.modules.activation" or value is nn.Identity)
         }
         found = known.get(activation.lower())
-    if found is None or not _can_be_made_bare(found):
+    if found is None or not _is_activation(found):
         raise ValueError(
-            f"{name}={activation!r}: an activation's class that needs no arguments, or its name in torch.nn, such as "
-            "'ReLU', 'Tanh' or 'Identity'"
+            f"{name}={activation!r}: an activation's class that needs no arguments and keeps shapes is needed, or its "
+            "name in torch.nn, such as 'ReLU', 'Tanh' or 'Identity'"
         )
     return found
 
 
-def _can_be_made_bare(cls: type[nn.Module]) -> bool:
-    parameters = inspect.signature(cls).parameters.values()
-    return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+def _is_activation(cls: type[nn.Module]) -> bool:
+    """Whether it can be made without arguments, and maps [2, 4] to [2, 4]; only a trial shows it."""
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            output = cls()(torch.zeros(2, 4))
+    except Exception:  # whatever stands in the way, it is no activation
+        return False
+    return isinstance(output, Tensor) and output.shape == (2, 4)

@@ -22,7 +22,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
@@ -66,11 +66,14 @@ __all__ = [
     "make_policy",
 ]
 
+CheckedT = TypeVar("CheckedT")
+
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 GSDE_EPSILON = 1e-6  # added to the variance of state-dependent noise
 DEFAULT_HIDDEN_SIZES = {"actor": (256, 256), "critic": (256, 256)}
 DEFAULT_ACTIVATION = {"actor": "ReLU", "critic": "ReLU"}
 DEFAULT_OUTPUT_ACTIVATION = {"actor": "ReLU", "critic": "Identity"}
+ENCODER_KEYWORDS = ("cnn_layers", "cnn_features", "channels", "share_encoder", "encoder", "encoder_kwargs")
 
 
 class SquashedGaussianActor(nn.Module):
@@ -219,18 +222,11 @@ class MlpPolicy(nn.Module):
         self.n_features = observation_size(observation_space)
         self.n_actions = math.prod(action_space.shape or ())
         self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
-        self.hidden_sizes = {
-            net: _check_sizes(sizes)
-            for net, sizes in _per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes").items()
-        }
-        self.activation = {
-            net: find_activation(value, "policy_kwargs: activation")
-            for net, value in _per_net(activation, DEFAULT_ACTIVATION, "activation").items()
-        }
-        self.output_activation = {
-            net: find_activation(value, "policy_kwargs: output_activation")
-            for net, value in _per_net(output_activation, DEFAULT_OUTPUT_ACTIVATION, "output_activation").items()
-        }
+        self.hidden_sizes = _per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes", _check_sizes)
+        self.activation = _per_net(activation, DEFAULT_ACTIVATION, "activation", find_activation)
+        self.output_activation = _per_net(
+            output_activation, DEFAULT_OUTPUT_ACTIVATION, "output_activation", find_activation
+        )
         n_normalized = self.count_normalized() if normalize_observations else 0
         if normalize_observations and not n_normalized:
             raise ValueError(
@@ -444,7 +440,13 @@ class EncoderPolicy(MlpPolicy):
 
     def make_encoder(self) -> nn.Module:
         """Makes an encoder: from observations [B, *shape] to features [B, encoder.n_features]."""
-        return self._make_encoder(self.observation_space, **self._encoder_kwargs)
+        try:
+            return self._make_encoder(self.observation_space, **self._encoder_kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"policy_kwargs: encoder: it can't be called as encoder(observation_space, **encoder_kwargs) with "
+                f"encoder_kwargs={self._encoder_kwargs!r}: {error}"
+            ) from error
 
     def make_networks(self) -> tuple[nn.Module, nn.Module]:
         """Makes actor and critics behind their encoders; `make_actor` and `make_critic` are for encoded features."""
@@ -519,13 +521,21 @@ class MultiInputPolicy(EncoderPolicy):
             )
 
 
+_OF_ENCODERS = "of CnnPolicy and MultiInputPolicy"
+_ABSENT = {
+    **dict.fromkeys(("use_sde", "use_expln", "log_std_init", "clip_mean"), "the actor learns its own noise"),
+    **dict.fromkeys(("optimizer_class", "optimizer_kwargs"), "each optimiser is Adam, with its default settings"),
+    "normalize_images": "uint8 images are always divided by 255",
+}
 FOREIGN_NAMES = {
-    "net_arch": "hidden_sizes",
-    "activation_fn": "activation",
-    "ac_kwargs": "policy_kwargs itself",
-    "features_extractor_class": "encoder, of CnnPolicy and MultiInputPolicy",
-    "features_extractor_kwargs": "encoder_kwargs, of CnnPolicy and MultiInputPolicy",
-    "share_features_extractor": "share_encoder, of CnnPolicy and MultiInputPolicy",
+    "net_arch": "here it is hidden_sizes",
+    "activation_fn": "here it is activation",
+    "ac_kwargs": "here it is policy_kwargs itself",
+    "features_extractor_class": f"here it is encoder, {_OF_ENCODERS}",
+    "features_extractor_kwargs": f"here it is encoder_kwargs, {_OF_ENCODERS}",
+    "share_features_extractor": f"here it is share_encoder, {_OF_ENCODERS}",
+    **dict.fromkeys(ENCODER_KEYWORDS, f"it is a keyword {_OF_ENCODERS}"),
+    **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
 }
 PARTS = (
     "observation_space",
@@ -605,12 +615,14 @@ def _choose_encoder(
     if encoder is None:
         if encoder_kwargs:
             raise ValueError(
-                f"policy_kwargs: encoder_kwargs={dict(encoder_kwargs)!r} without an encoder; the policy's own has "
+                f"policy_kwargs: encoder_kwargs={encoder_kwargs!r} without an encoder; the policy's own has "
                 f"{', '.join(cnn)}, beside encoder_kwargs, not in it"
             )
         return own, dict(cnn)
     if not callable(encoder):
         raise ValueError(f"policy_kwargs: encoder={encoder!r}; a class that makes encoders is needed")
+    if encoder_kwargs is not None and not isinstance(encoder_kwargs, Mapping):
+        raise ValueError(f"policy_kwargs: encoder_kwargs={encoder_kwargs!r}; a dictionary of keywords is needed")
     defaults = {"cnn_layers": NATURE_CNN, "cnn_features": NATURE_FEATURES, "channels": None}
     for name, value in cnn.items():
         if value is not defaults[name]:  # it was given
@@ -621,18 +633,21 @@ def _choose_encoder(
     return encoder, dict(encoder_kwargs or {})
 
 
-def _per_net(value: Any, defaults: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _per_net(
+    value: Any, defaults: Mapping[str, Any], name: str, check: Callable[[Any, str], CheckedT]
+) -> dict[str, CheckedT]:
+    """Returns what each net has, checked: the value for both, or each its own."""
     if not isinstance(value, Mapping):
-        return dict.fromkeys(defaults, value)
+        return dict.fromkeys(defaults, check(value, f"policy_kwargs: {name}"))
     unknown = set(value) - set(defaults)
     if unknown:
         raise ValueError(
             f"policy_kwargs: {name} has the keys {sorted(map(str, unknown))}; allowed are {sorted(defaults)}"
         )
-    return {**defaults, **value}
+    return {net: check(one, f"policy_kwargs: {name}[{net!r}]") for net, one in {**defaults, **value}.items()}
 
 
-def _check_sizes(sizes: Any) -> tuple[int, ...]:
+def _check_sizes(sizes: Any, name: str) -> tuple[int, ...]:
     try:
         checked = tuple(map(operator.index, sizes))
         valid = (
@@ -641,5 +656,7 @@ def _check_sizes(sizes: Any) -> tuple[int, ...]:
     except TypeError:
         valid = False
     if not valid:
-        raise ValueError(f"policy_kwargs: hidden_sizes={sizes!r}; a list of at least one positive width is needed")
+        raise ValueError(
+            f"{name}={sizes!r}; a list of at least one positive width, a whole number, is needed, such as [256, 256]"
+        )
     return checked

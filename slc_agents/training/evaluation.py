@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from slc_agents.envs import EnvLike, episode_limit, make_vector_env
-from slc_agents.errors import check_whole_number
+from slc_agents.errors import NonFiniteError, check_flag, check_whole_number
+from slc_agents.spaces import NUMBERS, row_not_finite
 from slc_agents.training.collector import Collector
-from slc_agents.transition import Episode, Transition
+from slc_agents.transition import Array, Episode, Transition
 
 __all__ = ["Predictor", "evaluate_policy", "run_episodes"]
 
@@ -70,8 +71,11 @@ def evaluate_policy(
         max_ep_len: Length at which episodes are truncated. None: the environment's own limit.
 
     Raises:
-        ValueError: If `n_eval_episodes` is less than 1.
+        TypeError: If the model can't predict, or a switch is neither True nor False.
+        ValueError: If a number is out of range, or the model's actions don't fit the environment.
+        NonFiniteError: If an observation, a reward or an action is NaN or infinite.
     """
+    return_episode_rewards = check_flag("return_episode_rewards", return_episode_rewards)
     vector_env = make_vector_env(env)
     try:
         episodes = run_episodes(
@@ -101,6 +105,13 @@ def run_episodes(
     `on_step` is called with each vector step. Of the last environment at least one episode is always seen to its end.
     """
     n_episodes = check_whole_number("n_eval_episodes", n_episodes)
+    deterministic = check_flag("deterministic", deterministic)
+    if seed is not None:
+        seed = check_whole_number("seed", seed, 0)
+    if max_ep_len is not None:
+        max_ep_len = check_whole_number("max_ep_len", max_ep_len)
+    if isinstance(model, type) or not callable(getattr(model, "predict", None)):
+        raise TypeError(f"model: received {model!r}; an object with a method predict is needed, such as an agent")
     collector = Collector(env, max_ep_len)
     quotas = [(n_episodes + i) // env.num_envs for i in range(env.num_envs)]
     episodes: list[Episode] = []
@@ -109,8 +120,12 @@ def run_episodes(
     with episode_limit(env, max_ep_len):
         collector.reset(seed)
         while any(quotas):
-            action, state = model.predict(collector.observation, state, episode_start, deterministic)
-            transition, ended = collector.step(np.asarray(action))
+            answer = model.predict(collector.observation, state, episode_start, deterministic)
+            if not isinstance(answer, tuple) or len(answer) != 2:
+                raise TypeError(f"model: its predict returned {answer!r:.80}; a tuple (actions, state) is needed")
+            action, state = np.asarray(answer[0]), answer[1]
+            _check_action(action, env, collector.steps)
+            transition, ended = collector.step(action)
             if on_step is not None:
                 on_step(transition)
             episode_start = (transition.terminated | transition.truncated) | ~transition.valid
@@ -119,3 +134,20 @@ def run_episodes(
                     quotas[episode.env_index] -= 1
                     episodes.append(episode)
     return episodes
+
+
+def _check_action(action: Array, env: VectorEnv[Any, Any, Any], step: int) -> None:
+    """Checks what a model that may be anybody's wants the environments to do."""
+    shape = env.single_action_space.shape
+    if shape is None:  # of spaces that are no arrays
+        return
+    if action.shape != (env.num_envs, *shape) or action.dtype.kind not in NUMBERS:
+        raise ValueError(
+            f"model: its predict returned actions of shape {action.shape} and dtype {action.dtype}; for observations "
+            f"of {env.num_envs} environment(s) numbers of shape {(env.num_envs, *shape)} are needed"
+        )
+    row = row_not_finite(action)
+    if row is not None:
+        raise NonFiniteError(
+            f"model: its action for environment {row} is not finite after {step} steps of evaluation: {action[row]!r}"
+        )

@@ -18,13 +18,13 @@ from slc_agents.envs import episode_limit
 from slc_agents.errors import NonFiniteError
 from slc_agents.logger import Logger
 from slc_agents.schedulers import Schedule, learning_rate_at
-from slc_agents.spaces import ActionScale
+from slc_agents.spaces import ActionScale, row_not_finite
 from slc_agents.training.collector import Collector
 from slc_agents.training.interrupt import Interrupt
 from slc_agents.training.state import Run, TrainingState
 from slc_agents.transition import Array, Observation
 
-__all__ = ["Hooks", "Learner", "LoopConfig", "Memory", "TrainingLoop", "blocks_until"]
+__all__ = ["Hooks", "Learner", "LoopConfig", "Memory", "TrainingLoop", "blocks_until", "check_action"]
 
 
 class Learner(Protocol):
@@ -99,6 +99,24 @@ class LoopConfig(Protocol):
 def blocks_until(t: int, update_after: int, update_every: int) -> int:
     """Returns B(t), the number of blocks of gradient steps that are due in the first `t` environment steps."""
     return 0 if t < update_after else 1 + (t - update_after) // update_every
+
+
+def check_action(action: NDArray[np.float32], kind: str, step: int, more: str = "") -> None:
+    """Raises a `NonFiniteError` unless all actions [n, size] of a policy are finite.
+
+    Args:
+        action: The actions.
+        kind: What each row is for, in the message: an environment or an observation.
+        step: Environment steps so far.
+        more: What else to say, a sentence.
+    """
+    row = row_not_finite(action)
+    if row is not None:
+        raise NonFiniteError(
+            f"the policy's action for {kind} {row} is not finite at step {step}: {action[row]!r}. {more}The networks "
+            "have diverged: lower the learning rates, scale the rewards, or set "
+            "policy_kwargs={'normalize_observations': True}"
+        )
 
 
 class TrainingLoop:
@@ -216,13 +234,16 @@ class TrainingLoop:
         # 3. Learn: the blocks of gradient steps that are due, as soon as there is something to sample.
         if self.run.due_blocks and self.memory.is_ready:
             self._update()
+            if state.num_timesteps < self.config.start_steps or self._ends_epoch():
+                # Networks that have diverged show in the next action; here the next one isn't theirs, or comes later.
+                self._ask_policy(collector.observation, deterministic=True)
 
         # 4. Report: to callbacks at each step, to tests and the log at each end of an epoch.
         for episode in episodes:
             state.last_episode = episode
             self.hooks.on_episode_end()
         go_on = self.hooks.on_step() is not False
-        if self.run.epochs_at(state.num_timesteps) > self.run.finished_epochs:
+        if self._ends_epoch():
             self._end_epoch()
 
         # 5. Save what was asked to be saved: now the state is whole.
@@ -239,15 +260,12 @@ class TrainingLoop:
             action[n_random:] = self._ask_policy(observation)[n_random:]
         return action
 
-    def _ask_policy(self, observation: Observation) -> NDArray[np.float32]:
-        action = self.learner.act(observation)
-        if not np.isfinite(action).all():
-            i = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
-            raise NonFiniteError(
-                f"the policy's action for environment {i} is not finite at step {self.state.num_timesteps}: "
-                f"{action[i]!r}. The networks have diverged: lower the learning rates, scale the rewards, or set "
-                "policy_kwargs={'normalize_observations': True}"
-            )
+    def _ask_policy(self, observation: Observation, *, deterministic: bool = False) -> NDArray[np.float32]:
+        action = self.learner.act(observation, deterministic)
+        if row_not_finite(action) is not None:
+            losses = [f"train/{key}" for key, value in self.learner.read_metrics().items() if not np.isfinite(value)]
+            more = f"Losses that are not finite either: {', '.join(losses)}. " if losses else ""
+            check_action(action, "environment", self.state.num_timesteps, more)
         return action
 
     def _update(self) -> None:
@@ -260,6 +278,9 @@ class TrainingLoop:
             if self.config.lr_decay_ref == "step":
                 self._set_learning_rates()
         self.hooks.on_rollout_start()
+
+    def _ends_epoch(self) -> bool:
+        return self.run.epochs_at(self.state.num_timesteps) > self.run.finished_epochs
 
     def _end_epoch(self) -> None:
         run, state = self.run, self.state

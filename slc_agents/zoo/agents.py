@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slc_agents.zoo.configs import config_path, load_config_file
-from slc_agents.zoo_files import pretrained_agent_path, pretrained_agents
+from slc_agents.zoo_files import agent_name, pretrained_agent_path, pretrained_agents
 
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
@@ -63,7 +63,7 @@ def agent_path(algo: str, env_id: str) -> Path:
     Raises:
         FileNotFoundError: If there is none; the message says which there are.
     """
-    return pretrained_agent_path(f"{algo.lower()}/{env_id}")
+    return pretrained_agent_path(agent_name(algo, env_id))
 
 
 def load_agent(algo: str, env_id: str, **kwargs: Any) -> Agent[Any]:

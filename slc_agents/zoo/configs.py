@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import yaml
 
-from slc_agents.errors import ConfigError, reject_unknown_keywords
-from slc_agents.zoo_files import folder_names, missing, zoo_configs_folder
+from slc_agents.errors import ConfigError, check_path, reject_unknown_keywords
+from slc_agents.zoo_files import agent_name, folder_names, missing, zoo_configs_folder
 
 if TYPE_CHECKING:
     from slc_agents.agents.config import AgentConfig
@@ -50,7 +50,7 @@ def config_path(algo: str, env_id: str) -> Path:
         FileNotFoundError: If there is none; the message says which there are, and the nearest.
     """
     configs = _configs()
-    name = f"{algo.lower()}/{env_id}"
+    name = agent_name(algo, env_id)
     if name not in configs:
         raise missing("settings", name, configs)
     return configs[name]
@@ -143,9 +143,14 @@ def read_config_file(path: str | os.PathLike[str]) -> ConfigFile:
         FileNotFoundError: If there is no such file.
         ConfigError: If it is not plain YAML with one value for each key.
     """
-    path = Path(path)
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+    path = check_path("path", path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no settings file {path}; check the path") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; a YAML file of settings is needed") from None
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_BYTES // 1024} KiB; settings are a page of YAML")
     try:
