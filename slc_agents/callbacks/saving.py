@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from slc_agents.callbacks.base import Callback, Periodic
-from slc_agents.errors import check_flag, check_path, check_whole_number
+from slc_agents.callbacks.base import Callback
+from slc_agents.errors import check_flag, check_number, check_path, check_whole_number
 
 __all__ = ["AGENT_FILE", "CONFIG_FILE", "EXPORT_FILE", "CheckpointCallback", "ExportCallback", "RunFolderCallback"]
 
@@ -21,68 +22,122 @@ CONFIG_FILE = "config.yaml"
 EXPORT_FILE = "policy.pt"
 
 
-class CheckpointCallback(Periodic):
-    """Saves the agent every so many environment steps, as `<save_path>/<name_prefix>_<steps>_steps.zip`.
+class CheckpointCallback(Callback):
+    """Saves the agent again and again while it trains, as `<save_path>/<name_prefix>_<steps>_steps.zip`.
+
+    Each file is written beside its place and renamed, so a process that is killed at any moment leaves whole ones. With
+    `save_replay_buffer=True` each is a point from which `load` and `resume` go on exactly, and one more is written
+    where Ctrl-C or a callback ends the run early.
 
     Args:
-        save_freq: Environment steps between two checkpoints, summed over parallel environments.
+        save_freq: Environment steps between two checkpoints, summed over parallel environments; None: only by time.
         save_path: Folder to write to; made if it isn't there.
         name_prefix: Beginning of the files' names.
         save_replay_buffer: Whether the replay buffer, and all else that resumption needs, is saved with it.
         keep: How many of the checkpoints written by this callback to keep, the newest. None: all. One more is there for
             a moment: the oldest goes when the newest is on the disk.
-    """
+        keep_best: Whether the one with the best mean return of the last 100 training episodes (for costs, the lowest)
+            is kept beside these.
+        every_seconds: Seconds between two checkpoints, whichever of the two comes first; None: only by steps. When they
+            are written has no influence on training.
 
-    every_name = "save_freq"
+    Attributes:
+        best_path: The checkpoint with the best mean return so far, or None.
+
+    Raises:
+        ValueError: If there is neither `save_freq` nor `every_seconds`, or a number is out of range.
+    """
 
     def __init__(
         self,
-        save_freq: int,
+        save_freq: int | None,
         save_path: str | os.PathLike[str],
         name_prefix: str = "model",
         *,
         save_replay_buffer: bool = False,
         keep: int | None = None,
+        keep_best: bool = False,
+        every_seconds: float | None = None,
     ) -> None:
-        super().__init__(save_freq)
+        if save_freq is None and every_seconds is None:
+            raise ValueError("CheckpointCallback: save_freq=None, every_seconds=None: one of them is needed")
+        self.save_freq = None if save_freq is None else check_whole_number("CheckpointCallback: save_freq", save_freq)
+        self.every_seconds = None
+        if every_seconds is not None:
+            self.every_seconds = check_number("CheckpointCallback: every_seconds", every_seconds, minimum=0)
         self.save_path = check_path("CheckpointCallback: save_path", save_path)
         if not isinstance(name_prefix, str):
             raise TypeError(f"CheckpointCallback: name_prefix={name_prefix!r}: a text is needed")
         self.name_prefix = name_prefix
         self.save_replay_buffer = check_flag("CheckpointCallback: save_replay_buffer", save_replay_buffer)
         self.keep = None if keep is None else check_whole_number("CheckpointCallback: keep", keep)
-        self._written: list[Path] = []
+        self.keep_best = check_flag("CheckpointCallback: keep_best", keep_best)
+        self._written: list[str] = []  # names, the newest last
+        self._best: str | None = None
+        self._best_return: float | None = None
+        self._periods = 0
+        self._saved_at = 0.0
 
-    def on_step(self) -> bool | None:
+    @property
+    def best_path(self) -> Path | None:
+        """The checkpoint with the best mean return so far, or None."""
+        return None if self._best is None else self.save_path / self._best
+
+    def on_training_start(self) -> None:
+        """Counts steps and seconds from here."""
+        self._periods = self._periods_now()
+        self._saved_at = time.monotonic()
+
+    def on_step(self) -> None:
         """Saves when it is time, and removes what is too old."""
         self._remove_old()
-        return super().on_step()
+        periods = self._periods_now()
+        is_late = self.every_seconds is not None and time.monotonic() - self._saved_at >= self.every_seconds
+        if periods > self._periods or is_late:
+            self._periods = periods
+            self.save()
 
-    def on_period(self) -> None:
-        """Saves."""
-        path = self.save_path / f"{self.name_prefix}_{self.num_timesteps}_steps.zip"
-        if path in self._written:
-            self._written.remove(path)
-        self._written.append(path)
-        self.model.save(path, replay_buffer=self.save_replay_buffer)
+    def save(self) -> None:
+        """Saves now; with the replay buffer, at the end of the step."""
+        name = f"{self.name_prefix}_{self.num_timesteps}_steps.zip"
+        if name in self._written:
+            self._written.remove(name)
+        self._written.append(name)
+        score = self.model.mean_recent_return
+        if score is not None and (self._best_return is None or self.model.is_better(score, self._best_return)):
+            self._best, self._best_return = name, score
+        self.model.save(self.save_path / name, replay_buffer=self.save_replay_buffer)
+        self._saved_at = time.monotonic()
 
     def on_training_end(self) -> None:
-        """Removes what is too old."""
+        """Saves a run that can be resumed from here, and removes what is too old."""
         self._remove_old()
+        run = self.model.run
+        # Not in the middle of a step: the last checkpoint is one from which the run goes on exactly.
+        if self.save_replay_buffer and self.model.is_interrupted and run is not None and run.exact:
+            self.save()
+
+    def _periods_now(self) -> int:
+        return 0 if self.save_freq is None else self.num_timesteps // self.save_freq
 
     def _remove_old(self) -> None:
-        # Not in on_period: what is saved there with the replay buffer is written at the end of the step.
-        while self.keep is not None and len(self._written) > self.keep:
-            self._written.pop(0).unlink(missing_ok=True)
+        # Not when it saves: what is saved with the replay buffer is written at the end of the step.
+        if self.keep is None:
+            return
+        kept = {*self._written[-self.keep :], *([self._best] if self.keep_best else [])}
+        for name in [name for name in self._written if name not in kept]:
+            self._written.remove(name)
+            (self.save_path / name).unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns which checkpoints there are."""
-        return {"written": [str(path) for path in self._written]}
+        """Returns which checkpoints there are, and which is the best."""
+        return {"written": list(self._written), "best": self._best, "best_return": self._best_return}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
         if state:
-            self._written = [Path(path) for path in state["written"]]
+            self._written = list(state["written"])
+            self._best, self._best_return = state["best"], state["best_return"]
 
 
 class ExportCallback(Callback):

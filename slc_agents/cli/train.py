@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig
-from slc_agents.agents.loading import AGENTS, agent_class
-from slc_agents.callbacks import ProgressBarCallback
+from slc_agents.agents.loading import AGENTS, agent_class, load
+from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
 from slc_agents.cli.evaluate import evaluate_agent, score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
+from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
 from slc_agents.cli.saved_agent import importable
-from slc_agents.errors import ConfigError, MissingDependencyError
-from slc_agents.logger import PROGRESS_FILE, Value
+from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError
+from slc_agents.logger import PROGRESS_FILE, Value, make_logger
 from slc_agents.seeding import draw_seed
 from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_file
 
 __all__ = ["EVALUATION_FILE", "add_command", "run"]
 
 EVALUATION_FILE = "evaluation.json"
+EVAL_EPISODES = 50
+CHECKPOINT_SECONDS = 60.0
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -37,20 +42,24 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     algos = {name.lower(): agent.config_class for name, agent in AGENTS.items()}
     parser = commands.add_parser(
         "train",
-        usage="%(prog)s ALGO ENV_ID [options] [hyperparameters]",
+        usage="%(prog)s ALGO ENV_ID [options] [hyperparameters]\n       %(prog)s --resume RUN",
         help="train an agent, evaluate it, write its run folder",
         description="Train an agent, evaluate it at the end, and write the agent, its settings, the log, a learning "
-        "curve and the evaluation into a run folder. Ctrl-C ends training early, and all the rest is still done.",
+        "curve and the evaluation into a run folder. Ctrl-C ends training early, and all the rest is still done; after "
+        "that, and after any other end, `--resume RUN` goes on exactly where the last checkpoint was written.",
         epilog="example: slc-agents train sac Pendulum-v1 --total-timesteps 20000 --seed 1 --lr-a 1e-3 --out runs/x",
         parents=[common],
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "algo", metavar="ALGO", type=str.lower, choices=list(algos), help=f"algorithm: {', '.join(algos)}"
+        "algo", metavar="ALGO", nargs="?", type=str.lower, choices=list(algos), help=f"algorithm: {', '.join(algos)}"
     )
     parser.add_argument(
-        "env_id", metavar="ENV_ID", help="id of a gymnasium environment, or module:id, where the module registers it"
+        "env_id",
+        metavar="ENV_ID",
+        nargs="?",
+        help="id of a gymnasium environment, or module:id, where the module registers it",
     )
     options = parser.add_argument_group("run")
     options.add_argument(
@@ -66,65 +75,150 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
     )
     options.add_argument(
-        "--eval-episodes", type=positive_int, default=50, metavar="N", help="episodes of the evaluation (default: 50)"
+        "--eval-episodes",
+        type=positive_int,
+        metavar="N",
+        help=f"episodes of the evaluation (default: {EVAL_EPISODES})",
+    )
+    options.add_argument(
+        "--checkpoint-freq",
+        type=positive_int,
+        metavar="N",
+        help="environment steps between two checkpoints, from which --resume goes on "
+        f"(default: by time, every {CHECKPOINT_SECONDS} seconds)",
     )
     options.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    resuming = parser.add_argument_group("going on with a run that was interrupted or killed")
+    resuming.add_argument("--resume", type=Path, metavar="RUN", help="the run's folder; all settings are the run's own")
+    resuming.add_argument(
+        "--trust",
+        action="store_true",
+        help="let code run that the checkpoint holds, such as an environment that could only be pickled",
+    )
     add_hyperparameters(parser, algos)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    return _begin(args) if args.resume is None else _resume(args)
+
+
+def _begin(args: argparse.Namespace) -> int:
+    """Begins a run."""
+    for name, value in (("ALGO", args.algo), ("ENV_ID", args.env_id)):
+        if value is None:
+            args.parser.error(f"{name} is missing")
+    if args.trust:
+        args.parser.error("--trust goes with --resume")
     importable(args.env_id)
     agent = agent_class(args.algo)
     overrides = given_hyperparameters(args)
     settings, source = _settings(args, agent.config_class)
     config = _make_config(args, agent.config_class, settings, overrides)
-    say = _say_nothing if args.quiet else print
-
+    folder = _folder(config)
+    refuse_used(folder)
     model = agent("MlpPolicy", args.env_id, config)
-    folder = model.logger.output_dir
-    if folder is None:
-        raise RuntimeError("the agent has no run folder")
-    _refuse_used(folder)
+    plan = RunPlan(
+        args.algo,
+        args.env_id,
+        args.total_timesteps,
+        args.eval_episodes or EVAL_EPISODES,
+        args.checkpoint_freq,
+        CHECKPOINT_SECONDS if args.checkpoint_freq is None else None,
+        model.config.to_dict(),
+    )
+    plan.write(folder)
     changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
-    say(f"{type(model).__name__} on {args.env_id}, seed {model.seed}; settings: {source}{changed}")
+    said = f"{type(model).__name__} on {args.env_id}, seed {model.seed}; settings: {source}{changed}"
+    return _run(model, plan, folder, args, said)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """Goes on with a run."""
+    folder = args.resume
+    options = ("total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq")
+    given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        args.parser.error(f"--resume goes on with the run's own settings: leave out {flags}")
+    plan = RunPlan.read(folder)
+    if (args.algo or plan.algo) != plan.algo or (args.env_id or plan.env_id) != plan.env_id:
+        raise ConfigError(f"--resume {folder}: this run is of {plan.algo} on {plan.env_id}; leave these out")
+    if plan.finished:
+        raise ConfigError(f"--resume {folder}: this run has reached its end; there is nothing to go on with")
+    importable(plan.env_id)
+    remove_partial_files(folder)
+    model = _from_checkpoint(plan, folder, trust=args.trust)
+    if model is None:  # it was killed before there was one
+        for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        agent = agent_class(plan.algo)
+        config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
+        model = agent("MlpPolicy", plan.env_id, config)
+    said = f"{type(model).__name__} on {plan.env_id}, seed {model.seed}; going on after {model.num_timesteps:,} steps"
+    return _run(model, plan, folder, args, said)
+
+
+def _from_checkpoint(plan: RunPlan, folder: Path, *, trust: bool) -> Agent[Any] | None:
+    """Loads the newest checkpoint that can be read; None where there is none."""
+    for path in checkpoints(folder):
+        try:
+            return load(path, plan.env_id, trust=trust, logger_kwargs=_logger_kwargs(plan, folder))
+        except ArchiveError as error:
+            warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
+    return None
+
+
+def _logger_kwargs(plan: RunPlan, folder: Path) -> dict[str, Any]:
+    # The folder may have been moved since.
+    kwargs = {name: value for name, value in plan.config["logger_kwargs"].items() if name != "exp_name"}
+    return {**kwargs, "output_dir": str(folder)}
+
+
+def _run(model: Agent[Any], plan: RunPlan, folder: Path, args: argparse.Namespace, said: str) -> int:
+    """Trains to the end, and does all that follows; returns the exit code."""
+    say = _say_nothing if args.quiet else print
+    say(said)
     try:
-        interrupted = _train(model, args)
+        interrupted = _train(model, plan, folder, quiet=args.quiet)
         if interrupted and model.run is not None:
             done = model.num_timesteps - model.run.start
             print(f"interrupted after {done:,} of {model.run.total:,} steps", flush=True)
-        _finish(model, args, folder, say)
+        _finish(model, plan, folder, say)
     finally:
         model.logger.close()
         if model.env is not None:
             model.env.close()
     if interrupted:
-        print(f"train on from its networks: {_going_on(args, folder)}")
-    return INTERRUPTED if interrupted else 0
+        print(f"go on: {shlex.join(['slc-agents', 'train', '--resume', str(folder)])}")
+        return INTERRUPTED
+    dataclasses.replace(plan, finished=True).write(folder)
+    finish(folder)
+    return 0
 
 
-def _going_on(args: argparse.Namespace, folder: Path) -> str:
-    """Returns the command that trains on, with the same settings, from what an interrupted run has learned."""
-    further = ["--config", folder / CONFIG_FILE, "--start-policy", folder, "--out", f"{folder}-continued"]
-    return shlex.join(map(str, ["slc-agents", "train", args.algo, args.env_id, *further]))
-
-
-def _train(model: Agent[Any], args: argparse.Namespace) -> bool:
+def _train(model: Agent[Any], plan: RunPlan, folder: Path, *, quiet: bool) -> bool:
     """Trains; returns whether Ctrl-C ended it."""
     on_terminal = sys.stdout.isatty()
-    if not args.quiet and not on_terminal:
+    if not quiet and not on_terminal:
         model.logger.sinks = (*model.logger.sinks, _LineSink(model))
-    model.learn(args.total_timesteps, ProgressBarCallback() if on_terminal and not args.quiet else None)
+    callbacks: list[CallbackLike] = [RunCheckpoints(folder, plan)]
+    if on_terminal and not quiet:
+        callbacks.append(ProgressBarCallback())
+    if model.is_interrupted:
+        model.resume(callbacks)
+    else:
+        model.learn(plan.total_timesteps, callbacks)
     return model.is_interrupted
 
 
-def _finish(model: Agent[Any], args: argparse.Namespace, folder: Path, say: Any) -> None:
+def _finish(model: Agent[Any], plan: RunPlan, folder: Path, say: Any) -> None:
     """Does what follows training: the evaluation, the curve, and saying where all of it is."""
     try:
-        episodes = args.eval_episodes
+        episodes = plan.eval_episodes
         say(f"evaluating, {episodes} {'episode' if episodes == 1 else 'episodes'} ...", flush=True)
-        evaluation = evaluate_agent(model, args.env_id, episodes)
-        text = json.dumps({"env": args.env_id, "timesteps": model.num_timesteps, **evaluation}, indent=2)
+        evaluation = evaluate_agent(model, plan.env_id, episodes)
+        text = json.dumps({"env": plan.env_id, "timesteps": model.num_timesteps, **evaluation}, indent=2)
         (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
         print(score_line(model, evaluation))
     except KeyboardInterrupt:
@@ -179,14 +273,11 @@ def _default_folder(args: argparse.Namespace, seed: object) -> Path:
     return unused
 
 
-def _refuse_used(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
-    found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE) if (folder / name).exists()]
-    if found:
-        raise ConfigError(
-            f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder"
-        )
+def _folder(config: AgentConfig) -> Path:
+    folder = make_logger(**config.logger_kwargs).output_dir
+    if folder is None:
+        raise RuntimeError("the config has a run folder")
+    return folder
 
 
 def _say_nothing(*text: object, **options: object) -> None:

@@ -37,6 +37,10 @@ class FakeModel:
         self.asked.append(deterministic)
         return np.zeros((len(observation), 2), np.float32), None
 
+    @property
+    def is_interrupted(self) -> bool:
+        return not self.run.is_finished(self.num_timesteps)
+
     def check_spaces(self, env: Any, name: str) -> None:
         self.checked = name
 

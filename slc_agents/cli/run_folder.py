@@ -1,0 +1,128 @@
+"""A run's folder as `slc-agents train` keeps it: what the run is to be, and the points from which it can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from slc_agents.callbacks import CheckpointCallback
+from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
+from slc_agents.errors import ConfigError
+from slc_agents.logger import PROGRESS_FILE
+
+__all__ = ["RUN_FILE", "RunCheckpoints", "RunPlan", "checkpoints", "finish", "refuse_used", "remove_partial_files"]
+
+RUN_FILE = "run.json"
+CHECKPOINTS = "checkpoints"
+KEPT = 2  # the newest, and the one before in case a disk spoils it
+_NAME = re.compile(r"checkpoint_(\d+)_steps\.zip")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to be: all that is needed to begin it again, or to go on with it.
+
+    Attributes:
+        algo: Name of the algorithm.
+        env_id: Id of the environment.
+        total_timesteps: Environment steps; None: as many as the config says.
+        eval_episodes: Episodes of the evaluation at the end.
+        checkpoint_freq: Environment steps between two checkpoints; None: by time.
+        checkpoint_seconds: Seconds between two checkpoints; None: by steps.
+        config: The hyperparameters, in plain values.
+        finished: Whether it has reached its end, and was evaluated.
+    """
+
+    algo: str
+    env_id: str
+    total_timesteps: int | None
+    eval_episodes: int
+    checkpoint_freq: int | None
+    checkpoint_seconds: float | None
+    config: dict[str, Any]
+    finished: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Writes it into the run's folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{RUN_FILE}.tmp"
+        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, folder / RUN_FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads it from a run's folder.
+
+        Raises:
+            ConfigError: If there is none, or it can't be read.
+        """
+        path = folder / RUN_FILE
+        if not path.is_file():
+            raise ConfigError(
+                f"--resume {folder}: there is no {RUN_FILE}; give the folder of a run that `slc-agents train` has begun"
+            )
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path}: not the file that `slc-agents train` writes: {error}") from error
+
+
+class RunCheckpoints(CheckpointCallback):
+    """Writes a run's checkpoints, the first of them before its first step, so that there is always one."""
+
+    def __init__(self, folder: Path, plan: RunPlan) -> None:
+        super().__init__(
+            plan.checkpoint_freq,
+            folder / CHECKPOINTS,
+            "checkpoint",
+            save_replay_buffer=True,
+            keep=KEPT,
+            every_seconds=plan.checkpoint_seconds,
+        )
+
+    def on_training_start(self) -> None:
+        """Writes the first."""
+        super().on_training_start()
+        if next(checkpoints(self.save_path.parent), None) is None:
+            self.save()
+
+
+def checkpoints(folder: Path) -> Iterator[Path]:
+    """Yields a run's checkpoints, the newest first."""
+    found = [
+        (int(match[1]), path) for path in (folder / CHECKPOINTS).glob("*") if (match := _NAME.fullmatch(path.name))
+    ]
+    for _, path in sorted(found, reverse=True):
+        yield path
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises a `ConfigError` where a folder is another run's already."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
+    found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE, RUN_FILE) if (folder / name).exists()]
+    if found:
+        raise ConfigError(
+            f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder, "
+            f"or go on with that run: slc-agents train --resume {folder}"
+        )
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes what a process that was killed had only half written."""
+    for place in (folder, folder / CHECKPOINTS):
+        for path in place.glob(".*.tmp"):
+            path.unlink()
+
+
+def finish(folder: Path) -> None:
+    """Removes the checkpoints, which a run that has reached its end needs no more."""
+    for path in checkpoints(folder):
+        path.unlink()
+    if (folder / CHECKPOINTS).is_dir() and not any((folder / CHECKPOINTS).iterdir()):
+        (folder / CHECKPOINTS).rmdir()
