@@ -77,7 +77,7 @@ _EQUIVALENTS = {
 # Of these there is nothing here.
 _ABSENT = {
     **dict.fromkeys(
-        ("use_sde", "sde_sample_freq", "use_sde_at_warmup", "action_noise"),
+        ("sde_sample_freq", "use_sde_at_warmup", "action_noise"),
         "exploration comes from the policy's own noise, and from start_steps",
     ),
     **dict.fromkeys(

@@ -48,13 +48,13 @@ class HistogramCallback(Periodic):
         n_samples: int = 10_000,
     ) -> None:
         super().__init__(every)
-        if isinstance(what, str):
-            raise TypeError(f"HistogramCallback: what={what!r}; a list of texts is needed: what=[{what!r}]")
+        if isinstance(what, str) or not isinstance(what, Sequence):
+            raise TypeError(f"HistogramCallback: what={what!r}; a list of texts is needed: what=['weights']")
         unknown = [choice for choice in what if choice not in self.CHOICES]
         if unknown or not what:
             raise ValueError(f"HistogramCallback: what={what!r}; allowed are any of {', '.join(self.CHOICES)}")
         self.what = tuple(what)
-        self.n_samples = check_whole_number("n_samples", n_samples)
+        self.n_samples = check_whole_number("HistogramCallback: n_samples", n_samples)
 
     def on_training_start(self) -> None:
         """Counts from where training stands; says so if nobody will see anything."""

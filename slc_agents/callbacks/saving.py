@@ -77,6 +77,7 @@ class CheckpointCallback(Callback):
         self._best_return: float | None = None
         self._periods = 0
         self._saved_at = 0.0
+        self._saved_step = -1
 
     @property
     def best_path(self) -> Path | None:
@@ -86,7 +87,7 @@ class CheckpointCallback(Callback):
     def on_training_start(self) -> None:
         """Counts steps and seconds from here."""
         self._periods = self._periods_now()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), -1
 
     def on_step(self) -> None:
         """Saves when it is time, and removes what is too old."""
@@ -107,14 +108,15 @@ class CheckpointCallback(Callback):
         if score is not None and (self._best_return is None or self.model.is_better(score, self._best_return)):
             self._best, self._best_return = name, score
         self.model.save(self.save_path / name, replay_buffer=self.save_replay_buffer)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.num_timesteps
 
     def on_training_end(self) -> None:
         """Saves a run that can be resumed from here, and removes what is too old."""
         self._remove_old()
         run = self.model.run
         # Not in the middle of a step: the last checkpoint is one from which the run goes on exactly.
-        if self.save_replay_buffer and self.model.is_interrupted and run is not None and run.exact:
+        is_whole = self.model.is_interrupted and run is not None and run.exact
+        if self.save_replay_buffer and is_whole and self._saved_step != self.num_timesteps:
             self.save()
 
     def _periods_now(self) -> int:

@@ -13,7 +13,7 @@ from slc_agents.callbacks.base import Periodic
 from slc_agents.envs import make_vector_env
 from slc_agents.envs.vector import have_one_in_common
 from slc_agents.envs.video import check_video_format, make_rendering_env, record_video
-from slc_agents.errors import check_whole_number
+from slc_agents.errors import check_flag, check_number, check_path, check_whole_number
 from slc_agents.seeding import make_seed
 
 __all__ = ["VideoCallback"]
@@ -38,6 +38,8 @@ class VideoCallback(Periodic):
         MissingDependencyError: If the packages of the extra `video` are missing.
     """
 
+    every_name = "video_freq"
+
     def __init__(
         self,
         env: str | gymnasium.Env[Any, Any] | Callable[[], gymnasium.Env[Any, Any]],
@@ -51,13 +53,18 @@ class VideoCallback(Periodic):
         fps: float | None = None,
     ) -> None:
         super().__init__(video_freq)
+        if not (isinstance(env, (str, gymnasium.Env)) or callable(env)):
+            raise TypeError(f"VideoCallback: env: received {env!r}; an id, an environment or a factory is needed")
         self.env = env
-        self.folder = Path(folder)
-        self.n_episodes = check_whole_number("n_episodes", n_episodes)
+        self.folder = check_path("VideoCallback: folder", folder)
+        self.n_episodes = check_whole_number("VideoCallback: n_episodes", n_episodes)
+        for name, value in (("format", format), ("name_prefix", name_prefix)):
+            if not isinstance(value, str):
+                raise TypeError(f"VideoCallback: {name}={value!r}: a text is needed")
         self.format = format
         self.name_prefix = name_prefix
-        self.deterministic = deterministic
-        self.fps = fps
+        self.deterministic = check_flag("VideoCallback: deterministic", deterministic)
+        self.fps = None if fps is None else check_number("VideoCallback: fps", fps, minimum=0.1)
         check_video_format(self._path(0))
 
     def on_training_start(self) -> None:

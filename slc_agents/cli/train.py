@@ -170,9 +170,12 @@ def _from_checkpoint(plan: RunPlan, folder: Path, *, trust: bool) -> Agent[Any] 
 
 
 def _logger_kwargs(plan: RunPlan, folder: Path) -> dict[str, Any]:
-    # The folder may have been moved since.
-    kwargs = {name: value for name, value in plan.config["logger_kwargs"].items() if name != "exp_name"}
-    return {**kwargs, "output_dir": str(folder)}
+    """Returns the run's `logger_kwargs` with the folder as it is called now: it may have been moved."""
+    kwargs = dict(plan.config["logger_kwargs"])
+    inside = Path(kwargs.get("exp_name") or "")  # the run's folder is then output_dir/exp_name
+    if inside.parts and folder.match(str(inside)):
+        return {**kwargs, "output_dir": str(folder.parents[len(inside.parts) - 1])}
+    return {**kwargs, "exp_name": None, "output_dir": str(folder)}
 
 
 def _run(model: Agent[Any], plan: RunPlan, folder: Path, args: argparse.Namespace, said: str) -> int:

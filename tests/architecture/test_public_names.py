@@ -101,7 +101,7 @@ def test_signatures_of_the_contract() -> None:
     assert predict["deterministic"] is False
     assert list(parameters(SAC.save)) == ["path", "replay_buffer", "progress_bar"]
     load = parameters(SAC.load)
-    assert list(load) == ["path", "env", "device", "trust", "eval_env", "verbose", "overrides"]
+    assert list(load) == ["path", "env", "device", "trust", "eval_env", "verbose", "progress_bar", "overrides"]
     assert (load["env"], load["device"], load["trust"]) == (None, None, False)
     assert next(iter(parameters(SAC.evaluate))) == "n_episodes"
     assert list(parameters(SAC.export)) == ["path", "format"]

@@ -118,7 +118,7 @@ def test_without_a_sink_that_shows_them_it_says_so_and_does_nothing():
         ((10, "weights"), TypeError, r"what='weights'; a list of texts is needed: what=\['weights'\]"),
         ((10, ["weight"]), ValueError, r"what=\['weight'\]; allowed are any of weights, gradient_means"),
         ((10, []), ValueError, r"what=\[\]; allowed are"),
-        ((0,), ValueError, "HistogramCallback's number of steps=0"),
+        ((0,), ValueError, "HistogramCallback: every=0"),
     ],
 )
 def test_bad_arguments(args, error, message):

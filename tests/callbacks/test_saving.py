@@ -29,6 +29,60 @@ def test_the_replay_buffer_is_asked_for(tmp_path):
     assert model.saved == [("model_10_steps.zip", 10, True)]
 
 
+def test_one_is_written_where_a_run_ends_early(tmp_path):
+    model = FakeModel()
+    run_steps(CheckpointCallback(10, tmp_path, save_replay_buffer=True), model, 15)
+    assert model.saved == [("model_10_steps.zip", 10, True), ("model_15_steps.zip", 15, True)]
+    model.saved.clear()
+    run_steps(CheckpointCallback(10, tmp_path), model, 25)  # nothing could go on from one without the buffer
+    assert model.saved == [("model_20_steps.zip", 20, False)]
+    model.saved.clear()
+    run_steps(CheckpointCallback(10, tmp_path, save_replay_buffer=True), model, 105)  # to its planned end
+    assert [t for _, t, _ in model.saved] == [30, 40, 50, 60, 70, 80, 90, 100]
+    model.run.total, model.run.exact = 1000, False  # in the middle of a step
+    model.saved.clear()
+    run_steps(CheckpointCallback(10, tmp_path, save_replay_buffer=True), model, 115)
+    assert [t for _, t, _ in model.saved] == [110]
+
+
+def test_they_come_by_time_too(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("slc_agents.callbacks.saving.time.monotonic", lambda: clock[0])
+    model = FakeModel()
+
+    class Late(CheckpointCallback):
+        def on_step(self):
+            clock[0] += 1.0
+            super().on_step()
+
+    run_steps(Late(None, tmp_path, every_seconds=7), model, 20)
+    assert [t for _, t, _ in model.saved] == [7, 14]
+    model = FakeModel()
+    run_steps(Late(10, tmp_path, every_seconds=7), model, 30)
+    assert [t for _, t, _ in model.saved] == [7, 10, 17, 20, 27, 30]
+
+
+@pytest.mark.parametrize("opt_type", ["maximize", "minimize"])
+def test_the_best_is_kept(tmp_path, opt_type):
+    model = FakeModel(opt_type)
+    returns = {10: None, 20: 1.0, 30: 3.0, 40: 2.0, 50: 2.0, 60: 4.0, 70: 3.0, 80: 1.0}
+
+    class Scored(CheckpointCallback):
+        def on_step(self):
+            score = returns.get(self.num_timesteps)
+            self.model.mean_recent_return = score if opt_type == "maximize" or score is None else -score
+            super().on_step()
+
+    callback = Scored(10, tmp_path, keep=1, keep_best=True)
+    run_steps(callback, model, 55)
+    assert callback.best_path == tmp_path / "model_30_steps.zip"
+    assert names(tmp_path) == ["model_30_steps.zip", "model_50_steps.zip"]
+    again = Scored(10, tmp_path, keep=1, keep_best=True)
+    again.load_state_dict(json.loads(json.dumps(callback.state_dict())))
+    run_steps(again, model, 85)
+    assert names(tmp_path) == ["model_60_steps.zip", "model_80_steps.zip"]
+
+
 @pytest.mark.parametrize("keep", [1, 2])
 def test_the_newest_are_kept(tmp_path, keep):
     model = FakeModel()

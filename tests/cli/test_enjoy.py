@@ -82,7 +82,10 @@ def test_what_makes_no_sense(command: Command, drawn_agent: Path, monkeypatch: p
     assert "--fps is for a video" in command("enjoy", drawn_agent, "--fps", 3).err
     assert "a number above 0" in command("enjoy", drawn_agent, "--fps", 0, "--record", "a.gif").err
     assert "allowed are .mp4, .gif" in command("enjoy", drawn_agent, "--record", "a.avi").err
-    assert "--seed -1: must be at least 0" in command("enjoy", drawn_agent, "--seed", -1, "--record", "a.gif").err
+    assert (
+        "'-1': a whole number of at least 0 is needed"
+        in command("enjoy", drawn_agent, "--seed", -1, "--record", "a.gif").err
+    )
     spec = gymnasium.envs.registration.EnvSpec("slc_test/Blind-v0", BlindEnv)
     monkeypatch.setitem(gymnasium.registry, spec.id, spec)
     code, _, err = command("enjoy", drawn_agent, "--env", spec.id, "--record", "a.gif")

@@ -19,14 +19,14 @@ import pytest
 import yaml
 
 import slc_agents
-from slc_agents.cli.main import main
 from slc_agents.evaluation import evaluate_policy
 from slc_agents.logger import read_progress
 from slc_agents.zoo import read_config_file
 
 Command = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {"agent.zip", "config.yaml", "progress.csv", "learning_curve.png", "evaluation.json"}
+FILES = {"agent.zip", "config.yaml", "progress.csv", "learning_curve.png", "evaluation.json", "run.json"}
+UNFINISHED = {"checkpoints"}
 
 
 def names(folder: Path) -> set[str]:
@@ -97,8 +97,8 @@ def test_a_folder_with_a_run_is_left_as_it_is(small: list[str], command: Command
     code, out, err = command("train", "sac", "Pendulum-v1", *small, "--out", small_run)
     assert (code, out) == (1, "")
     assert err == (
-        "error: --out small: holds a run already (agent.zip, config.yaml, progress.csv), which would be lost; "
-        "choose another folder\n"
+        "error: --out small: holds a run already (agent.zip, config.yaml, progress.csv, run.json), which would be "
+        "lost; choose another folder, or go on with that run: slc-agents train --resume small\n"
     )
     assert {path: path.read_bytes() for path in small_run.iterdir()} == before
     code, _, err = command("train", "sac", "Pendulum-v1", *small, "--out", small_run / "agent.zip")
@@ -170,9 +170,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_ctrl_c_ends_training_and_does_the_rest(
-    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_training_and_does_the_rest(small: list[str], tmp_path: Path) -> None:
     process = start(tmp_path, *small, "--total-timesteps", "1000000000", "--out", "it's x", "--seed", "1")
     assert process.stdout is not None
     try:
@@ -185,18 +183,12 @@ def test_ctrl_c_ends_training_and_does_the_rest(
         process.kill()
     assert process.returncode == 130
     assert err == ""
-    assert names(tmp_path / "it's x") == FILES
+    assert names(tmp_path / "it's x") == FILES | UNFINISHED
     assert re.search(r"^interrupted after [\d,]+ of 1,000,000,000 steps$", out, re.MULTILINE)
     assert re.search(r"^mean return: .* over 3 episodes$", out, re.MULTILINE)
     assert "run folder: it's x\n" in out
-
-    # What it says about going on works as it stands.
-    going_on = shlex.split(out.splitlines()[-1].removeprefix("train on from its networks: "))
-    monkeypatch.chdir(tmp_path)
-    assert going_on[0] == "slc-agents"
-    assert main([*going_on[1:], "--total-timesteps", "100", "--quiet", "--eval-episodes", "1"]) == 0
-    assert names(tmp_path / "it's x-continued") == FILES
-    assert read_config_file(tmp_path / "it's x-continued" / "config.yaml").values["start_policy"] == "it's x"
+    going_on = shlex.split(out.splitlines()[-1].removeprefix("go on: "))
+    assert going_on == ["slc-agents", "train", "--resume", "it's x"]
 
 
 def test_ctrl_c_before_the_first_row(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +201,7 @@ def test_ctrl_c_before_the_first_row(small: list[str], command: Command, monkeyp
     assert code == 130
     assert "interrupted after 0 of 300 steps" in out
     assert "no learning curve: training ended before the first epoch did" in out
-    assert names(Path("x")) == {"agent.zip", "config.yaml", "evaluation.json"}
+    assert names(Path("x")) == {"agent.zip", "config.yaml", "evaluation.json", "run.json"} | UNFINISHED
 
 
 def test_ctrl_c_in_the_evaluation(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,4 +214,4 @@ def test_ctrl_c_in_the_evaluation(small: list[str], command: Command, monkeypatc
     code, out, err = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
     assert (code, err) == (130, "interrupted\n")
     assert "not evaluated; later: slc-agents evaluate x" in out
-    assert names(Path("x")) == FILES - {"evaluation.json"}
+    assert names(Path("x")) == (FILES - {"evaluation.json"}) | UNFINISHED

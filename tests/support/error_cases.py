@@ -369,7 +369,7 @@ def _names() -> Iterator[Case]:
         ("buffer_size", "replay_size"),
         ("tensorboard_log", "output_dir"),
         ("target_update_interval", "polyak"),
-        ("use_sde", "leave it out"),
+        ("use_sde", "policy='GSDEPolicy'"),
         ("action_noise", "start_steps"),
         ("replay_buffer_class", "replay_size"),
         ("optimize_memory_usage", "leave it out"),
@@ -607,9 +607,8 @@ def _methods() -> Iterator[Case]:
         yield Case("Files", "load.path", f"SAC.load({value})", error, (f"path={value}", "path"))
         yield Case("Files", "load.path", f"load({value})", error, (f"path={value}", "path"))
     for value in ("'x'", "3", "None"):
-        yield _method(
-            "save", f"path='t.zip', replay_buffer={value}", TypeError, f"replay_buffer={value}", "True or False"
-        )
+        for flag in ("replay_buffer", "progress_bar"):
+            yield _method("save", f"path='t.zip', {flag}={value}", TypeError, f"{flag}={value}", "True or False")
     for value in ("'tflite'", "3", "'TorchScript'"):
         shown = value == "'tflite'"
         yield _method(
@@ -662,6 +661,7 @@ def _archives() -> Iterator[Case]:
         ("path", "SAC.load('lac.zip')", ArchiveError, ("'LAC'", "own load"), True),
         ("path", "load('code.zip')", UntrustedCodeError, ("lr_a", "trust=True"), True),
         ("trust", "load('agent.zip', trust='no')", TypeError, ("trust='no'", "True or False"), True),
+        ("progress_bar", "load('agent.zip', progress_bar=1)", TypeError, ("progress_bar=1", "True or False"), False),
         ("trust", "SAC.load('agent.zip', trust=1)", TypeError, ("trust=1", "True or False"), False),
         ("env", "load('agent.zip', 3)", TypeError, ("received 3", "a factory"), False),
         ("env", "load('agent.zip', 'Pendulum-v1')", ValueError, ("observation space", "the same"), True),
@@ -803,15 +803,35 @@ def _callbacks() -> Iterator[Case]:
             ("EvalCallback", "eval_freq", "EvalCallback(MyEnv, eval_freq={})"),
             ("EvalCallback", "n_eval_episodes", "EvalCallback(MyEnv, n_eval_episodes={})"),
             ("CheckpointCallback", "save_freq", "CheckpointCallback({}, 'runs')"),
+            ("HistogramCallback", "every", "HistogramCallback({})"),
+            ("HistogramCallback", "n_samples", "HistogramCallback(n_samples={})"),
+            ("VideoCallback", "video_freq", "VideoCallback(MyEnv, 'runs', {})"),
+            ("VideoCallback", "n_episodes", "VideoCallback(MyEnv, 'runs', n_episodes={})"),
             ("EveryNTimesteps", "n_steps", "EveryNTimesteps({}, print)"),
             ("StopTrainingOnMaxEpisodes", "max_episodes", "StopTrainingOnMaxEpisodes({})"),
         ):
+            if (argument, value) == ("save_freq", "None"):
+                continue  # checkpoints by time alone
             words = (f"{name}: {argument}={value}", "at least 1")
             shown = value == "0" and name == "EvalCallback"
             yield case(f"{name}.{argument}", code.format(value), ValueError, *words, shown=shown)
     for value in ("0", "-1", "True", "1.5", "'x'"):
         code = f"CheckpointCallback(10, 'runs', keep={value})"
         yield case("CheckpointCallback.keep", code, ValueError, f"keep={value}", "at least 1")
+    yield case("CheckpointCallback.save_freq", "CheckpointCallback(None, 'runs')", ValueError, "every_seconds=None")
+    for value in ("-1", "True", "'x'", "nan"):
+        code = f"CheckpointCallback(10, 'runs', every_seconds={value})"
+        yield case("CheckpointCallback.every_seconds", code, ValueError, f"every_seconds={value}", "at least 0")
+    for value in ("0", "True", "'x'", "nan"):
+        code = f"VideoCallback(MyEnv, 'runs', fps={value})"
+        yield case("VideoCallback.fps", code, ValueError, f"fps={value}", "at least 0.1")
+    for value, error in (("'weights'", TypeError), ("3", TypeError), ("['weigths']", ValueError), ("[]", ValueError)):
+        code = f"HistogramCallback(what={value})"
+        yield case("HistogramCallback.what", code, error, f"what={value}", "weights")
+    for value, error in (("3", TypeError), ("'avi'", ValueError)):
+        yield case("VideoCallback.format", f"VideoCallback(MyEnv, 'runs', format={value})", error, value.strip("'"))
+    yield case("VideoCallback.name_prefix", "VideoCallback(MyEnv, 'runs', name_prefix=3)", TypeError, "text")
+    yield case("VideoCallback.env", "VideoCallback(3, 'runs')", TypeError, "received 3", "factory")
     for argument, code in (
         ("max_no_improvement_evals", "StopTrainingOnNoModelImprovement({})"),
         ("min_evals", "StopTrainingOnNoModelImprovement(3, {})"),
@@ -828,11 +848,15 @@ def _callbacks() -> Iterator[Case]:
         ("CheckpointCallback.save_path", "CheckpointCallback(10, 3)"),
         ("CheckpointCallback.save_path", "CheckpointCallback(10, None)"),
         ("ExportCallback.path", "ExportCallback(3)"),
+        ("VideoCallback.folder", "VideoCallback(MyEnv, 3)"),
     ):
         yield case(about, code, TypeError, "path is needed")
     for about, code in (
         ("EvalCallback.deterministic", "EvalCallback(MyEnv, deterministic='x')"),
+        ("EvalCallback.figures", "EvalCallback(MyEnv, figures='x')"),
         ("CheckpointCallback.save_replay_buffer", "CheckpointCallback(10, 'runs', save_replay_buffer='x')"),
+        ("CheckpointCallback.keep_best", "CheckpointCallback(10, 'runs', keep_best='x')"),
+        ("VideoCallback.deterministic", "VideoCallback(MyEnv, 'runs', deterministic='x')"),
     ):
         yield case(about, code, TypeError, "'x'", "True or False")
     for value in ("3", "None"):
