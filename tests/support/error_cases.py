@@ -369,7 +369,8 @@ def _names() -> Iterator[Case]:
         ("buffer_size", "replay_size"),
         ("tensorboard_log", "output_dir"),
         ("target_update_interval", "polyak"),
-        ("use_sde", "leave it out"),
+        ("use_sde", "policy='GSDEPolicy'"),
+        ("sde_sample_freq", "leave it out"),
         ("action_noise", "start_steps"),
         ("replay_buffer_class", "replay_size"),
         ("optimize_memory_usage", "leave it out"),
@@ -382,7 +383,7 @@ def _names() -> Iterator[Case]:
         ("batchsize", "did you mean 'batch_size'?"),
         ("xyz", "allowed are policy, env"),
     ):
-        shown = name in ("learning_rate", "lerning_rate", "use_sde", "gama", "hidden_sizes")
+        shown = name in ("learning_rate", "lerning_rate", "use_sde", "action_noise", "gama", "hidden_sizes")
         code = f'SAC("MlpPolicy", "Pendulum-v1", {name}=0.1)'
         yield Case("Names of hyperparameters", "SAC", code, TypeError, (f"no keyword {name!r}", word), shown)
 
@@ -475,7 +476,8 @@ def _policy_kwargs() -> Iterator[Case]:
         ("net_arch", "hidden_sizes"),
         ("activation_fn", "activation"),
         ("hiden_sizes", "did you mean 'hidden_sizes'?"),
-        ("log_std_init", "leave it out"),
+        ("use_sde", "policy='GSDEPolicy'"),
+        ("log_std_init", "GSDEPolicy"),
         ("optimizer_class", "Adam"),
         ("normalize_images", "255"),
         ("cnn_layers", "CnnPolicy"),
