@@ -365,7 +365,8 @@ class AgentConfig:
     """Epochs between two saves of the agent into the output folder. Without one, nothing is saved."""
 
     start_policy: Annotated[Any, BeforeValidator(_start_policy)] = None
-    """Where training starts from: the path of a saved agent or run folder, a zoo name or a live model."""
+    """Where training starts from: the path of a saved agent or run folder, a zoo name, a live model, or the path of
+    what stable-learning-control's SAC saved with PyTorch (`model_state.pt`, or the folder of its run)."""
 
     start_policy_parts: Annotated[tuple[StartPolicyPart, ...], Field(min_length=1)] = ("networks",)
     """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`,

@@ -523,7 +523,6 @@ class MultiInputPolicy(EncoderPolicy):
 
 _OF_ENCODERS = "of CnnPolicy and MultiInputPolicy"
 _ABSENT = {
-    **dict.fromkeys(("use_sde", "use_expln", "log_std_init", "clip_mean"), "the actor learns its own noise"),
     **dict.fromkeys(("optimizer_class", "optimizer_kwargs"), "each optimiser is Adam, with its default settings"),
     "normalize_images": "uint8 images are always divided by 255",
 }
@@ -535,6 +534,8 @@ FOREIGN_NAMES = {
     "features_extractor_kwargs": f"here it is encoder_kwargs, {_OF_ENCODERS}",
     "share_features_extractor": f"here it is share_encoder, {_OF_ENCODERS}",
     **dict.fromkeys(ENCODER_KEYWORDS, f"it is a keyword {_OF_ENCODERS}"),
+    "use_sde": "here it is policy='GSDEPolicy'",
+    **dict.fromkeys(("use_expln", "log_std_init", "clip_mean"), "it is a keyword of GSDEPolicy"),
     **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
 }
 PARTS = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import json
 import re
 import shlex
@@ -26,12 +27,12 @@ import pytest
 import slc_agents.callbacks as callbacks_module
 import slc_agents.evaluation as evaluation_module
 import slc_agents.policies as public_policies
-from slc_agents import SAC, buffers, errors, logger, zoo
+from slc_agents import SAC, buffers, envs, errors, logger, zoo
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.callbacks.base import Callback, Periodic
 from slc_agents.cli.main import build_parser
-from slc_agents.compat.slc import sac
+from slc_agents.compat import sb3, slc
 from slc_agents.pytorch import policies
 from slc_agents.pytorch.learner import TorchLearner
 from slc_agents.training import evaluation
@@ -94,13 +95,11 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for net in ("actor", "critic"):
         monkeypatch.setitem(policies.DEFAULT_HIDDEN_SIZES, net, (8, 8))
     with warnings.catch_warnings():
-        # torch announces the end of torch.jit; gymnasium recommends what the agent doesn't need; and a run that another
-        # process interrupted begins new episodes: as the pages say.
+        # torch announces the end of torch.jit; gymnasium recommends what the agent doesn't need.
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         warnings.filterwarnings(
             "ignore", message=".*(For Box action spaces|A Box observation space)", category=UserWarning
         )
-        warnings.filterwarnings("ignore", message="the environments' states are not known", category=UserWarning)
         yield
 
 
@@ -210,16 +209,18 @@ def test_a_figure_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def first_cells(page: str, header: str) -> list[str]:
-    """The names in the first column of a table, whose header line begins with `header`."""
+def second_cells(page: str, header: str) -> dict[str, str]:
+    """The second column of the table whose header line begins with `header`, by the names in the first."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(header))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append(line.split("|")[1].strip().strip("`"))
-    return rows
+    start = next(i for i, line in enumerate(lines) if line.startswith(header)) + 2
+    rows = [line.split("|") for line in itertools.takewhile(lambda line: line.startswith("|"), lines[start:])]
+    assert len({row[1] for row in rows}) == len(rows), "a name stands in the table twice"
+    return {row[1].strip().strip("`"): row[2].strip() for row in rows}
+
+
+def first_cells(page: str, header: str) -> list[str]:
+    """The names in the first column of the table whose header line begins with `header`."""
+    return list(second_cells(page, header))
 
 
 def test_hyperparameter_table_is_current() -> None:
@@ -311,28 +312,35 @@ def test_table_for_stable_baselines3_has_all(header: str, names: tuple[str, ...]
     assert first_cells("migration/stable_baselines3.md", header) == list(names)
 
 
-def second_cells(page: str, header: str) -> dict[str, str]:
-    """The second column of a table, by the name in the first."""
-    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
-    rows = [line.split("|") for line in lines if line.startswith("| `")]
-    names = first_cells(page, header)
-    return {row[1].strip().strip("`"): row[2].strip() for row in rows if row[1].strip().strip("`") in names}
-
-
-@pytest.mark.parametrize("name", [name for name in SB3_ARGUMENTS if name in FOREIGN_NAMES])
-def test_table_for_stable_baselines3_agrees_with_the_errors(name: str) -> None:
-    """What the error names first is what the table names."""
-    here = second_cells("migration/stable_baselines3.md", "| argument of `SAC(...)` |")[name]
-    named = re.match(r"\w+", FOREIGN_NAMES[name])
-    assert named is not None
-    # Where there is no counterpart, the error names the nearest thing.
-    assert here == "none" or f"`{named[0]}`" in here
+@pytest.mark.parametrize(
+    ("header", "hints", "name"),
+    [
+        (header, hints, name)
+        for header, hints, names in (
+            ("| argument of `SAC(...)` |", FOREIGN_NAMES, SB3_ARGUMENTS),
+            ("| key of `policy_kwargs` |", policies.FOREIGN_NAMES, SB3_POLICY_KWARGS),
+        )
+        for name in names
+        if name in hints
+    ],
+)
+def test_table_for_stable_baselines3_agrees_with_the_errors(header: str, hints: dict[str, str], name: str) -> None:
+    """What the error names first is what the table names; where the error says that there is nothing, so does it."""
+    here = second_cells("migration/stable_baselines3.md", header)[name]
+    named = re.match(r"here it is (\w+)", hints[name])
+    if named is not None:
+        # Of what the agent does anyway, the error names the nearest thing.
+        assert here == "none" or re.search(rf"`{named[1]}[`=]", here)
+    elif hints[name].startswith("there is no such thing here"):
+        assert here in ("none", "always on")
+    else:  # a keyword of some policies
+        assert here == f"`{name}`"
 
 
 def test_table_for_stable_learning_control_has_all() -> None:
     page = "migration/stable_learning_control.md"
     names = first_cells(page, "| parameter of `sac(...)` |")
-    assert names == list(inspect.signature(sac).parameters)
+    assert names == list(inspect.signature(slc.sac).parameters)
     own = inspect.signature(SAC).parameters
     for name, here in second_cells(page, "| parameter of `sac(...)` |").items():
         assert (name if here.startswith("same") else here.strip("`")) in own, name
@@ -353,9 +361,9 @@ def check_reference(site: Path) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
     members = [name for name in dir(SAC) if not name.startswith("_") and callable(getattr(SAC, name))]
     wanted = [f"slc_agents.SAC.{name}" for name in members if name != "config_class"]
-    wanted += [f"slc_agents.callbacks.{name}" for name in callbacks_module.__all__ if name != "CallbackLike"]
-    for module in (public_policies, errors, buffers, evaluation_module, zoo, logger):
-        wanted += [f"{module.__name__}.{name}" for name in module.__all__ if name != "Value"]
+    aliases = ("CallbackLike", "EnvLike", "EnvWrapper", "Value")
+    for module in (callbacks_module, public_policies, errors, buffers, envs, evaluation_module, zoo, logger, sb3, slc):
+        wanted += [f"{module.__name__}.{name}" for name in module.__all__ if name not in aliases]
     assert [name for name in wanted if f'id="{name}"' not in text] == []
 
 
@@ -399,11 +407,14 @@ def test_command_lines_parse(line: str, capsys: pytest.CaptureFixture[str]) -> N
         assert stop.value.code == 0
         return
     args = build_parser().parse_args(arguments)  # an unknown option or value exits, and says what is wrong
-    if hasattr(args, "algo"):
+    if getattr(args, "algo", None) is not None:  # not of a run that is resumed
         from slc_agents.agents.loading import agent_class
         from slc_agents.cli.flags import given_hyperparameters
 
-        agent_class(args.algo).config_class(**given_hyperparameters(args))
+        given = given_hyperparameters(args)
+        if "logger_kwargs" in given:  # the command adds the run's folder
+            given["logger_kwargs"] = {"output_dir": "runs", **given["logger_kwargs"]}
+        agent_class(args.algo).config_class(**given)
 
 
 def test_readme_opens_with_the_two_commands() -> None:

@@ -370,6 +370,7 @@ def _names() -> Iterator[Case]:
         ("tensorboard_log", "output_dir"),
         ("target_update_interval", "polyak"),
         ("use_sde", "policy='GSDEPolicy'"),
+        ("sde_sample_freq", "leave it out"),
         ("action_noise", "start_steps"),
         ("replay_buffer_class", "replay_size"),
         ("optimize_memory_usage", "leave it out"),
@@ -382,7 +383,7 @@ def _names() -> Iterator[Case]:
         ("batchsize", "did you mean 'batch_size'?"),
         ("xyz", "allowed are policy, env"),
     ):
-        shown = name in ("learning_rate", "lerning_rate", "use_sde", "gama", "hidden_sizes")
+        shown = name in ("learning_rate", "lerning_rate", "use_sde", "action_noise", "gama", "hidden_sizes")
         code = f'SAC("MlpPolicy", "Pendulum-v1", {name}=0.1)'
         yield Case("Names of hyperparameters", "SAC", code, TypeError, (f"no keyword {name!r}", word), shown)
 
@@ -475,7 +476,8 @@ def _policy_kwargs() -> Iterator[Case]:
         ("net_arch", "hidden_sizes"),
         ("activation_fn", "activation"),
         ("hiden_sizes", "did you mean 'hidden_sizes'?"),
-        ("log_std_init", "leave it out"),
+        ("use_sde", "policy='GSDEPolicy'"),
+        ("log_std_init", "GSDEPolicy"),
         ("optimizer_class", "Adam"),
         ("normalize_images", "255"),
         ("cnn_layers", "CnnPolicy"),
@@ -943,7 +945,8 @@ def _commands() -> Iterator[Case]:
         ("slc-agents train sax Pendulum-v1", 2, ("'sax'", "sac"), False),
         (train + "--lr_a 1", 2, ("--lr_a", "--lr-a"), True),
         (train + "--learning-rate 1e-3", 2, ("--learning-rate", "--lr-a, --lr-c and --lr-alpha"), True),
-        (train + "--use-sde", 2, ("--use-sde", "leave it out"), False),
+        (train + "--use-sde", 2, ("--use-sde", "policy='GSDEPolicy'"), False),
+        (train + "--action-noise 1", 2, ("--action-noise", "leave it out"), False),
         (train + "--gama 0.9", 2, ("--gama", "--gamma"), False),
         (train + "--gamma 7", 1, ("gamma=7", "1"), True),
         (train + "--lr-a x", 1, ("lr_a='x'", "finite number"), False),
