@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -139,28 +139,27 @@ def read_agent(
                 f"method, or with slc_agents.load"
             )
         decoder = Decoder(path, archive.code, trust, archive.array)
-        try:
+        with _named(path):
             policy = decoder.decode(manifest["policy"])
             saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
             observation_space = space_from_dict(manifest["observation_space"])
             action_space = space_from_dict(manifest["action_space"])
-            state = TrainingState(**manifest["counters"])
+            state = TrainingState.from_counters(manifest["counters"])
             training = decoder.decode(_training(manifest, trust))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{path}: the manifest lacks or garbles {error}") from error
+            saved_config = cls.config_class(**saved)
         if device is not None:
             overrides["device"] = device
         if training is None and "logger_kwargs" not in overrides:
             # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
-            saved |= {"logger_kwargs": {}, "export": False}
-        config = cls.config_class(**saved).replace(**overrides)
+            saved_config = saved_config.replace(logger_kwargs={}, export=False)
+        config = saved_config.replace(**overrides)
         known = cast("EnvLike", KnownSpaces(observation_space, action_space))
         model = cls(policy, known, config, eval_env=eval_env, verbose=verbose)
         model._state = state
         model._env_id = manifest.get("env_id")
         if env is not None:
             model.set_env(env)
-        try:
+        with _named(path):
             fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
             model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
             if training is not None:
@@ -168,11 +167,19 @@ def read_agent(
                     archive.verify(progress)
                 _load_training(model, training, archive, new_seed="seed" in overrides)
                 stack.pop_all()  # it stays open until the buffer is read, which is when training begins
-        except ArchiveError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArchiveError(f"{path}: {error}") from error
     return model
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Names the file in an error about what it says, whatever comes of reading that."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ArchiveError) and str(path) in str(error):
+            raise
+        missing = "it lacks " if isinstance(error, KeyError) else ""
+        raise ArchiveError(f"{path}: {missing}{error}. The file is damaged, or was not written by `save`") from error
 
 
 def _training(manifest: Mapping[str, Any], trust: bool) -> Any:

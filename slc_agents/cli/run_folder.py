@@ -30,6 +30,7 @@ class RunPlan:
     Attributes:
         algo: Name of the algorithm.
         env_id: Id of the environment.
+        policy: Name of the policy.
         total_timesteps: Environment steps; None: as many as the config says.
         eval_episodes: Episodes of the evaluation at the end.
         checkpoint_freq: Environment steps between two checkpoints; None: by time.
@@ -40,6 +41,7 @@ class RunPlan:
 
     algo: str
     env_id: str
+    policy: str
     total_timesteps: int | None
     eval_episodes: int
     checkpoint_freq: int | None
@@ -107,9 +109,10 @@ def refuse_used(folder: Path) -> None:
         raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
     found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE, RUN_FILE) if (folder / name).exists()]
     if found:
+        going_on = f", or go on with that run: slc-agents train --resume {folder}" if RUN_FILE in found else ""
         raise ConfigError(
-            f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder, "
-            f"or go on with that run: slc-agents train --resume {folder}"
+            f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder"
+            f"{going_on}"
         )
 
 

@@ -33,6 +33,7 @@ from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_fi
 __all__ = ["EVALUATION_FILE", "add_command", "run"]
 
 EVALUATION_FILE = "evaluation.json"
+POLICY = "MlpPolicy"
 EVAL_EPISODES = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -62,6 +63,11 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="id of a gymnasium environment, or module:id, where the module registers it",
     )
     options = parser.add_argument_group("run")
+    options.add_argument(
+        "--policy",
+        metavar="NAME",
+        help=f"MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: {POLICY})",
+    )
     options.add_argument(
         "--total-timesteps",
         type=positive_int,
@@ -117,10 +123,12 @@ def _begin(args: argparse.Namespace) -> int:
     config = _make_config(args, agent.config_class, settings, overrides)
     folder = _folder(config)
     refuse_used(folder)
-    model = agent("MlpPolicy", args.env_id, config)
+    policy = args.policy or POLICY
+    model = agent(policy, args.env_id, config)
     plan = RunPlan(
         args.algo,
         args.env_id,
+        policy,
         args.total_timesteps,
         args.eval_episodes or EVAL_EPISODES,
         args.checkpoint_freq,
@@ -136,7 +144,7 @@ def _begin(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     """Goes on with a run."""
     folder = args.resume
-    options = ("total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq")
+    options = ("policy", "total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq")
     given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -154,7 +162,7 @@ def _resume(args: argparse.Namespace) -> int:
             (folder / name).unlink(missing_ok=True)
         agent = agent_class(plan.algo)
         config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
-        model = agent("MlpPolicy", plan.env_id, config)
+        model = agent(plan.policy, plan.env_id, config)
     said = f"{type(model).__name__} on {plan.env_id}, seed {model.seed}; going on after {model.num_timesteps:,} steps"
     return _run(model, plan, folder, args, said)
 

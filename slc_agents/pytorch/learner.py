@@ -247,7 +247,10 @@ class TorchLearner(ABC):
 
     def load_metrics_state(self, state: Mapping[str, Any]) -> None:
         """Takes back what `metrics_state` gave."""
-        self._metrics.copy_(torch.tensor(state["sums"], dtype=torch.float32))
+        sums = torch.tensor(state["sums"], dtype=torch.float32)
+        if sums.shape != self._metrics.shape:
+            raise ValueError(f"the metrics' sums have shape {list(sums.shape)}; {list(self._metrics.shape)} is needed")
+        self._metrics.copy_(sums)
         self._metric_steps = int(state["steps"])
 
     def check_export(self, format: str) -> None:

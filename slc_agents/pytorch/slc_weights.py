@@ -9,19 +9,16 @@ the last layer makes up for each of these, so that the networks compute here wha
 from __future__ import annotations
 
 import json
-import pickle
-import struct
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from slc_agents.errors import ArchiveError
 from slc_agents.pytorch.policies import input_scale
+from slc_agents.pytorch.pth_files import read_pth
 from slc_agents.spaces import ActionScale, observation_boxes
 from slc_agents.transition import Array
 
@@ -35,20 +32,6 @@ CRITICS = {
     "ac_targ.Q1.Q": "critic_target/0",
     "ac_targ.Q2.Q": "critic_target/1",
 }
-# What torch raises on bytes that it can't read, or won't as code would run.
-_PARSE_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 class _Layer(NamedTuple):
@@ -180,23 +163,20 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.float64]], str | None]:
     """Reads a state dict, and what algorithm's it says to be. Nothing is unpickled but tensors and plain values."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the path")
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what torch warns of ends in one of the errors below
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        except _PARSE_ERRORS as error:
-            raise ArchiveError(
-                f"{path}: no weights that can be read without running code: the file is damaged, or no state dict of "
-                f"PyTorch's. Give stable-learning-control's {FILE}, or what an agent's save(), not export(), wrote"
-            ) from error
+    try:
+        state = read_pth(path.read_bytes(), str(path))
+    except ArchiveError as error:
+        raise ArchiveError(
+            f"{path}: no weights that can be read without running code: the file is damaged, or no state dict of "
+            f"PyTorch's. Give stable-learning-control's {FILE}, or what an agent's save(), not export(), wrote"
+        ) from error
     if not isinstance(state, dict):
-        raise ArchiveError(f"{path}: holds a {type(state).__name__}, not a state dict by tensors' names")
+        raise ArchiveError(f"{path}: holds one {type(state).__name__}, not a state dict by tensors' names")
     algorithm = state.pop("alg_name", None)
     for name, value in state.items():
-        is_dense = isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout is torch.strided
-        if not is_dense:
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             raise _other_agent(path, algorithm, f"has {name!r}, which is no tensor of floating-point numbers")
-    return {str(name): value.detach().double().numpy() for name, value in state.items()}, algorithm
+    return {str(name): value.astype(np.float64) for name, value in state.items()}, algorithm
 
 
 def _read_opt_type(path: Path) -> str | None:

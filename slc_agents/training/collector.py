@@ -18,7 +18,7 @@ from slc_agents.envs.episode_limit import check_episode_limit
 from slc_agents.envs.state import get_env_state, pickle_envs, set_env_state, unpickle_envs
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
 from slc_agents.errors import EnvStateError, InvalidEnvironmentError, NonFiniteError
-from slc_agents.spaces import convert_observation, map_observation
+from slc_agents.spaces import convert_observation, map_observation, to_batch
 from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
 __all__ = ["Collector"]
@@ -130,7 +130,11 @@ class Collector:
             self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
             self._resets_next[:] = state["resets_next"]
             self.steps = int(state["steps"])
-            self.observation = convert_observation(state["observation"], self._space)
+            observation, is_batch = to_batch(state["observation"], self._space)
+            first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+            if not is_batch or len(first) != self.n_envs:
+                raise ValueError(f"the observation isn't of {self.n_envs} environments")
+            self.observation = observation
         except (KeyError, TypeError, ValueError) as error:
             raise EnvStateError(f"what the file says of the running episodes is garbled: {error}") from error
 

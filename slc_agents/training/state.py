@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
+from slc_agents.errors import check_whole_number
 from slc_agents.transition import Episode
 
 __all__ = ["Run", "TrainingState"]
 
+COUNTERS = ("num_timesteps", "num_episodes", "n_updates", "env_resets")
 EPISODE_WINDOW = 100  # episodes over which the log's return and length are averaged, as in Stable-Baselines3
 
 
@@ -115,9 +118,28 @@ class TrainingState:
         return values
 
     @classmethod
-    def from_state_dict(cls, values: dict[str, Any]) -> Self:
-        """Makes the state that `state_dict` described."""
-        run = Run(**values["run"]) if values["run"] is not None else None
-        episodes = deque((Episode(*episode) for episode in values["recent_episodes"]), maxlen=EPISODE_WINDOW)
-        last = Episode(*values["last_episode"]) if values["last_episode"] is not None else None
-        return cls(**{**values, "run": run, "recent_episodes": episodes, "last_episode": last})
+    def from_counters(cls, counters: Mapping[str, Any]) -> Self:
+        """Makes a state of the counters alone.
+
+        Raises:
+            KeyError: If one is missing.
+            ValueError: If one is no whole number of at least 0.
+        """
+        state = cls()
+        for name in COUNTERS:
+            setattr(state, name, check_whole_number(name, counters[name], 0))
+        return state
+
+    @classmethod
+    def from_state_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Makes the state that `state_dict` described.
+
+        Raises:
+            KeyError, TypeError or ValueError: If it describes none.
+        """
+        state = cls.from_counters(values)
+        if values["run"] is not None:
+            state.run = Run(**values["run"])
+        state.recent_episodes.extend(Episode(*episode) for episode in values["recent_episodes"])
+        state.last_episode = Episode(*values["last_episode"]) if values["last_episode"] is not None else None
+        return state

@@ -74,6 +74,16 @@ def test_runs_are_reproducible(small: list[str], command: Command) -> None:
     assert a["train/critic_loss"] == b["train/critic_loss"]
 
 
+def test_another_policy(small: list[str], command: Command) -> None:
+    code, _, _ = command("train", "sac", "Pendulum-v1", *small, "--policy", "GSDEPolicy", "--out", "x", "--quiet")
+    assert code == 0
+    assert type(slc_agents.load("x/agent.zip").policy).__name__ == "GSDEPolicy"
+    assert json.loads(Path("x/run.json").read_text())["policy"] == "GSDEPolicy"
+    code, _, err = command("train", "sac", "Pendulum-v1", "--policy", "Mlp", "--out", "y")
+    assert code == 1
+    assert "policy='Mlp': allowed are 'MlpPolicy', 'CnnPolicy'" in err
+
+
 def test_quiet_and_the_default_folder(small: list[str], command: Command) -> None:
     runs = [command("train", "sac", "Pendulum-v1", *small, "--seed", 7, "--quiet") for _ in range(2)]
     assert [run.code for run in runs] == [0, 0]

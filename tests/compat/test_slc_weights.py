@@ -281,7 +281,7 @@ def without(name: str) -> Callable[[], dict[str, Any]]:
         (lambda: make_state() | {"epoch": 3}, "has 'epoch', which is no tensor"),
         (lambda: make_state() | {"log_alpha": torch.tensor(1)}, "has 'log_alpha', which is no tensor of floating"),
         (lambda: make_state() | {"ac.Q1.Q.0.bias": torch.zeros(())}, r"'ac.Q1.Q.0.bias' have shapes \(5, 5\) and \(\)"),
-        (lambda: torch.zeros(3), "holds a Tensor"),
+        (lambda: torch.zeros(3), "holds one ndarray"),
         (lambda: {"log_alpha": Path("x")}, "without running code"),
     ],
 )
