@@ -1,80 +1,130 @@
-"""What return does training reach? Several seeds of one task, each evaluated on its own.
+r"""What return does training reach, and how fast? Several seeds of one task, each evaluated on its own.
 
-    python -m benchmarks.learning Pendulum-v1 --total-timesteps 20000 --seeds 5
-    python -m benchmarks.learning Pendulum-v1 --zoo --seeds 5
+    python -m benchmarks.learning Pendulum-v1 --total-timesteps 20000
+    python -m benchmarks.learning Pendulum-v1 --zoo
+    make peers    # once: installs Stable-Baselines3 into an environment of its own
+    python -m benchmarks.learning HalfCheetah-v5 --against stable_baselines3 --total-timesteps 100000 \
+        --start-steps 10000 --plot docs/images/halfcheetah_curves.svg
 
-Prints each seed's mean return over the evaluation episodes, and mean and range over the seeds.
+Against another library both have its defaults: all learning rates 3e-4 and constant, batches of 256, one gradient step
+for each environment step, an initial temperature of 1. Each training is a process of its own with one thread, and is
+evaluated in the same way. Results are kept in `runs/learning`, so a benchmark that was broken off goes on where it was.
+Prints each seed's mean return over the last evaluation, then mean, 95% interval (Student's t) and range over the seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import time
-from typing import NamedTuple
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from slc_agents import zoo
+from slc_agents.cli.curves import confidence_interval
+from slc_agents.drawing import Curve, draw_curves
 
-class Result(NamedTuple):
-    """What one seed came to."""
-
-    seed: int
-    mean: float
-    std: float
-    seconds: float
-
-
-class Job(NamedTuple):
-    """One training."""
-
-    env_id: str
-    zoo: bool
-    total_timesteps: int | None
-    episodes: int
-    seed: int
-
-
-def train_and_evaluate(job: Job) -> Result:
-    """Trains one agent and evaluates its deterministic policy in an environment of its own."""
-    import torch
-
-    from slc_agents import SAC, zoo
-    from slc_agents.evaluation import evaluate_policy
-
-    torch.set_num_threads(1)
-    began = time.monotonic()
-    model = zoo.make("sac", job.env_id, seed=job.seed) if job.zoo else SAC("MlpPolicy", job.env_id, seed=job.seed)
-    model.learn(job.total_timesteps)
-    mean, std = evaluate_policy(model, job.env_id, job.episodes, seed=10_000 + job.seed)
-    return Result(job.seed, mean, std, time.monotonic() - began)
+NAMES = {"slc_agents": "slc_agents", "stable_baselines3": "Stable-Baselines3"}
 
 
 def main() -> None:
-    """Runs the seeds side by side and prints the table."""
+    """Trains what has not been trained yet, prints the table and draws the curves."""
+    options = parse()
+    jobs = list(make_jobs(options))
+    options.results.mkdir(parents=True, exist_ok=True)
+    results: dict[str, list[dict[str, Any]]] = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for result in pool.map(lambda job: train(job, options), jobs):
+            results.setdefault(result["library"], []).append(result)
+            final = np.array(result["returns"][-1])
+            print(
+                f"{NAMES[result['library']]} {result['version']}, seed {result['seed']}: {final.mean():9.1f} "
+                f"± {final.std():.1f} over {len(final)} episodes   ({result['seconds']:.0f} s)",
+                flush=True,
+            )
+    curves = []
+    for library, of_one in results.items():
+        means = np.array([[np.mean(returns) for returns in result["returns"]] for result in of_one])  # [seeds, k]
+        print(f"{options.env_id}, {NAMES[library]}: {summary(means[:, -1])}")
+        low, high = confidence_interval(means) if len(means) > 1 else (None, None)
+        label = f"{NAMES[library]}: mean of {len(means)} seeds, 95% interval"
+        curves.append(Curve(label, np.array(of_one[0]["timesteps"], float), means.mean(axis=0), low, high))
+    if options.plot is not None:
+        draw_curves(curves, f"SAC on {options.env_id}", "environment steps", "return of test episodes").savefig(
+            options.plot, metadata={"Date": None} if options.plot.suffix == ".svg" else None
+        )
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_id")
     parser.add_argument("--zoo", action="store_true", help="the zoo file's hyperparameters, not the defaults")
-    parser.add_argument("--total-timesteps", type=int, help="default: epochs * steps_per_epoch")
+    parser.add_argument("--against", choices=[name for name in NAMES if name != "slc_agents"], help="another library")
+    parser.add_argument("--total-timesteps", type=int, help="default: what the settings say")
+    parser.add_argument("--start-steps", type=int, default=0, help="random steps at first, with --against")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, default=50, help="evaluation episodes of a seed (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=2, help="seeds that train at once (default: %(default)s)")
-    options = parser.parse_args()
-    jobs = [
-        Job(options.env_id, options.zoo, options.total_timesteps, options.episodes, seed)
-        for seed in range(options.seeds)
-    ]
-    results = []
-    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for result in pool.imap(train_and_evaluate, jobs):
-            print(f"seed {result.seed}: {result.mean:9.1f} ± {result.std:.1f}   ({result.seconds:.0f} s)", flush=True)
-            results.append(result)
-    means = np.array([result.mean for result in results])
-    print(
-        f"{options.env_id}: mean over {len(means)} seeds {means.mean():.1f}, "
-        f"standard deviation {means.std(ddof=1) if len(means) > 1 else 0.0:.1f}, "
-        f"lowest {means.min():.1f}, highest {means.max():.1f}"
-    )
+    parser.add_argument("--eval-freq", type=int, default=5_000, help="steps between evaluations (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, help="episodes of the last one (default: 20 with --against, else 50)")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=Path("runs/learning"), help="folder (default: %(default)s)")
+    parser.add_argument("--peers", type=Path, default=Path(".venv-peers/bin/python"), help="interpreter of the peers")
+    parser.add_argument("--plot", type=Path, help="draw the curves into this file")
+    return parser.parse_args()
+
+
+def make_jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields what is to be trained, seed by seed."""
+    settings = "common" if options.against else "zoo" if options.zoo else "defaults"
+    config = zoo.load_config("sac", options.env_id) if options.zoo else None
+    total = options.total_timesteps or (config.epochs * config.steps_per_epoch if config else 204_800)
+    for seed in range(options.seeds):
+        for library in ("slc_agents", options.against) if options.against else ("slc_agents",):
+            yield {
+                "library": library,
+                "env_id": options.env_id,
+                "settings": settings,
+                "seed": seed,
+                "total_timesteps": total,
+                "start_steps": options.start_steps,
+                "eval_freq": options.eval_freq,
+                "eval_episodes": 5,
+                "final_episodes": options.episodes or (20 if options.against else 50),
+            }
+
+
+def train(job: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the result of one training, which is only done where it isn't there yet."""
+    name = f"{job['env_id'].replace('/', '__')}_{job['settings']}_{job['library']}_{job['seed']}.json"
+    path: Path = options.results / name
+    result = read(path)
+    if not job.items() <= result.items():  # none, or one of other steps or episodes
+        python = sys.executable if job["library"] == "slc_agents" else str(options.peers)
+        program = str(Path(__file__).with_name("trainings.py"))
+        subprocess.run([python, program, json.dumps(job), str(path)], check=True, stderr=subprocess.DEVNULL)
+        result = read(path)
+    return result
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns a result, empty where there is none."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def summary(means: NDArray[np.float64] | Sequence[float]) -> str:
+    """Says the seeds' means in one line."""
+    values = np.asarray(means, float)
+    text = f"mean over {len(values)} seeds {values.mean():.1f}"
+    if len(values) > 1:
+        low, high = confidence_interval(values[:, None])
+        text += f", 95% interval {low[0]:.1f} to {high[0]:.1f}, standard deviation {values.std(ddof=1):.1f}"
+    return f"{text}, lowest {values.min():.1f}, highest {values.max():.1f}"
 
 
 if __name__ == "__main__":
