@@ -111,9 +111,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _begin(args: argparse.Namespace) -> int:
     """Begins a run."""
-    for name, value in (("ALGO", args.algo), ("ENV_ID", args.env_id)):
-        if value is None:
-            args.parser.error(f"{name} is missing")
+    missing = [name for name, value in (("ALGO", args.algo), ("ENV_ID", args.env_id)) if value is None]
+    if missing:
+        args.parser.error(f"missing: {', '.join(missing)} (or --resume RUN, to go on with a run)")
     if args.trust:
         args.parser.error("--trust goes with --resume")
     importable(args.env_id)

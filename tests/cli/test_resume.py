@@ -126,7 +126,7 @@ def test_what_makes_no_sense(small: list[str], command: Command, stop_at: Any) -
     assert "--resume goes on with the run's own settings: leave out --total-timesteps, --lr-a" in err
     assert "is of sac on Pendulum-v1" in command("train", "sac", "Ant-v5", "--resume", "x").err
     assert "there is no run.json" in command("train", "--resume", "y").err
-    assert "ENV_ID is missing" in command("train", "sac").err
+    assert "missing: ENV_ID (or --resume RUN" in command("train", "sac").err
     assert "--trust goes with --resume" in command("train", "sac", "Pendulum-v1", "--trust").err
     Path("x/run.json").write_text("{")
     assert "x/run.json: not the file that" in command("train", "--resume", "x").err
