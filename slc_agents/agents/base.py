@@ -25,6 +25,7 @@ from slc_agents.errors import (
     EnvStateError,
     NonFiniteError,
     NotResumableError,
+    UnsupportedSpaceError,
     check_flag,
     check_path,
     check_whole_number,
@@ -257,6 +258,7 @@ class Agent(ABC, Generic[ConfigT]):
         state, config = self._state, self.config
         if reset_num_timesteps or (not collector.is_current and self._enter_saved_episodes(collector) is not None):
             self._reset_envs(collector)
+        self._loaded_callbacks = {}  # those of a run that is given up here
         if reset_num_timesteps:
             state.reset_counters()
         start = state.num_timesteps
@@ -307,8 +309,8 @@ class Agent(ABC, Generic[ConfigT]):
             self._reset_envs(collector)
         elif not run.exact:
             warnings.warn(
-                "the run was interrupted in the middle of a step, so it is not exactly the run that would have been "
-                "without the interruption",
+                "this is not exactly the run that would have been without the interruption: it came in the middle of a "
+                "step, or since then the seed was changed or new episodes were started",
                 stacklevel=2,
             )
         if self._loaded_callbacks:
@@ -515,6 +517,12 @@ class Agent(ABC, Generic[ConfigT]):
             self._memory = memory
         return self._memory
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Reads what still lies in the file, which a copy can't hold open."""
+        if self._stored_memory is not None:
+            self.replay_buffer  # noqa: B018
+        return self.__dict__
+
     def _make_memory(self, n_envs: int) -> ReplayBuffer:
         internal_actions = gymnasium.spaces.Box(-1.0, 1.0, (self._scale.size,), np.float32)
         return ReplayBuffer(
@@ -591,7 +599,7 @@ class Agent(ABC, Generic[ConfigT]):
         """Gives the agent another environment with the same spaces; it starts new episodes there.
 
         Raises:
-            ValueError: If the spaces differ.
+            UnsupportedSpaceError: If the spaces differ.
         """
         self._refuse_while_training("set_env")
         copies = isinstance(env, str) or (callable(env) and not isinstance(env, (gymnasium.Env, VectorEnv)))
@@ -622,13 +630,15 @@ class Agent(ABC, Generic[ConfigT]):
         self._test_env, self._looked_for_test_env = None, False
 
     def check_spaces(self, env: VectorEnv[Any, Any, Any], name: str) -> None:
-        """Raises a `ValueError` unless an environment has the agent's spaces; `name` is what to call it."""
+        """Raises an `UnsupportedSpaceError` unless an environment has the agent's spaces; `name` is what to call it."""
         for kind, own, other in (
             ("observation", self.observation_space, env.single_observation_space),
             ("action", self.action_space, env.single_action_space),
         ):
             if own != other:
-                raise ValueError(f"{name}: its {kind} space is {other}; the agent's is {own}. They must be the same")
+                raise UnsupportedSpaceError(
+                    f"{name}: its {kind} space is {other}; the agent's is {own}. They must be the same"
+                )
 
     def _refuse_while_training(self, method: str) -> None:
         if self._loop is not None:

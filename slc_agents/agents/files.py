@@ -83,7 +83,7 @@ def write_agent(
         training = {
             "state": agent._state.state_dict(),
             "streams": {name: generator_state(generator) for name, generator in agent._generators.items()},
-            "callbacks": agent.callbacks.state_dict(),
+            "callbacks": agent._loaded_callbacks or agent.callbacks.state_dict(),
             "logger": agent.logger.state_dict(),
             "metrics": agent._learner.metrics_state(),
             "episodes": agent._episodes_state(),
@@ -141,6 +141,8 @@ def read_agent(
         decoder = Decoder(path, archive.code, trust, archive.array)
         with _named(path):
             policy = decoder.decode(manifest["policy"])
+            if not isinstance(policy, (str, type)):
+                raise ValueError(f"policy {policy!r} is neither a name nor a class")
             saved = {name: decoder.decode(value) for name, value in manifest["config"].items()}
             observation_space = space_from_dict(manifest["observation_space"])
             action_space = space_from_dict(manifest["action_space"])
@@ -165,7 +167,8 @@ def read_agent(
             if training is not None:
                 with show_progress(f"reading {Path(path).name}", archive.nbytes, visible=progress_bar) as progress:
                     archive.verify(progress)
-                _load_training(model, training, archive, new_seed="seed" in overrides)
+                new_output = config.logger_kwargs != saved_config.logger_kwargs
+                _load_training(model, training, archive, new_seed="seed" in overrides, new_output=new_output)
                 stack.pop_all()  # it stays open until the buffer is read, which is when training begins
     return model
 
@@ -175,7 +178,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Names the file in an error about what it says, whatever comes of reading that."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         if isinstance(error, ArchiveError) and str(path) in str(error):
             raise
         missing = "it lacks " if isinstance(error, KeyError) else ""
@@ -191,7 +194,9 @@ def _training(manifest: Mapping[str, Any], trust: bool) -> Any:
     return {**training, "episodes": episodes}
 
 
-def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Archive, *, new_seed: bool) -> None:
+def _load_training(
+    agent: Agent[Any], training: Mapping[str, Any], archive: Archive, *, new_seed: bool, new_output: bool
+) -> None:
     memory = _stored_buffer(archive)
     size, capacity = memory["reward"].shape[0], agent.config.replay_size
     if size > capacity:
@@ -209,7 +214,7 @@ def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Arch
     else:
         for name, state in training["streams"].items():
             set_generator_state(agent._generators[name], state)
-    agent._owns_output = True
+    agent._owns_output = not new_output
     agent._loaded_callbacks = training["callbacks"]
     agent.logger.load_state_dict(training["logger"])
 

@@ -43,7 +43,7 @@ def load(
     path = check_path("path", path)
     with read_archive(path) as archive:
         name = archive.manifest.get("class")
-    if name not in AGENTS:
+    if not isinstance(name, str) or name not in AGENTS:
         raise ArchiveError(
             f"{path}: holds an agent of class {name!r}; known here are {', '.join(AGENTS)}. "
             "Load an agent of a class of your own with its own load method"

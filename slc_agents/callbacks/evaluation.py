@@ -146,7 +146,9 @@ class EvalCallback(Periodic):
         if self.log_path is not None:
             self.log_path.mkdir(parents=True, exist_ok=True)
             arrays: dict[str, Any] = {key: np.array(value) for key, value in self.history.items()}
-            np.savez(self.log_path / "evaluations.npz", **arrays)
+            partial = self.log_path / ".evaluations.partial.npz"
+            np.savez(partial, **arrays)
+            os.replace(partial, self.log_path / "evaluations.npz")
         go_on = True
         if self.best_mean_reward is None or model.is_better(self.last_mean_reward, self.best_mean_reward):
             self.best_mean_reward = self.last_mean_reward

@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from slc_agents.callbacks.base import Callback
 from slc_agents.errors import check_flag, check_number, check_path, check_whole_number
+
+if TYPE_CHECKING:
+    from slc_agents.agents.base import Agent
 
 __all__ = ["AGENT_FILE", "CONFIG_FILE", "EXPORT_FILE", "CheckpointCallback", "ExportCallback", "RunFolderCallback"]
 
@@ -76,7 +79,7 @@ class CheckpointCallback(Callback):
         self._best: str | None = None
         self._best_return: float | None = None
         self._periods = 0
-        self._saved_at = 0.0
+        self._saved_at: float | None = None
         self._saved_step = -1
 
     @property
@@ -91,6 +94,8 @@ class CheckpointCallback(Callback):
 
     def on_step(self) -> None:
         """Saves when it is time, and removes what is too old."""
+        if self._saved_at is None:  # what is saved with the replay buffer is written after the step
+            self._saved_at = time.monotonic()
         self._remove_old()
         periods = self._periods_now()
         is_late = self.every_seconds is not None and time.monotonic() - self._saved_at >= self.every_seconds
@@ -99,7 +104,9 @@ class CheckpointCallback(Callback):
             self.save()
 
     def save(self) -> None:
-        """Saves now; with the replay buffer, at the end of the step."""
+        """Saves now; with the replay buffer, at the end of the step. An agent that has diverged isn't saved."""
+        if not is_finite(self.model):
+            return
         name = f"{self.name_prefix}_{self.num_timesteps}_steps.zip"
         if name in self._written:
             self._written.remove(name)
@@ -108,7 +115,7 @@ class CheckpointCallback(Callback):
         if score is not None and (self._best_return is None or self.model.is_better(score, self._best_return)):
             self._best, self._best_return = name, score
         self.model.save(self.save_path / name, replay_buffer=self.save_replay_buffer)
-        self._saved_at, self._saved_step = time.monotonic(), self.num_timesteps
+        self._saved_at, self._saved_step = None, self.num_timesteps
 
     def on_training_end(self) -> None:
         """Saves a run that can be resumed from here, and removes what is too old."""
@@ -126,7 +133,9 @@ class CheckpointCallback(Callback):
         # Not when it saves: what is saved with the replay buffer is written at the end of the step.
         if self.keep is None:
             return
-        kept = {*self._written[-self.keep :], *([self._best] if self.keep_best else [])}
+        # Only those that are there: what couldn't be written must not cost the last one that was.
+        present = [name for name in self._written if (self.save_path / name).exists()]
+        kept = {*present[-self.keep :], *([self._best] if self.keep_best else [])}
         for name in [name for name in self._written if name not in kept]:
             self._written.remove(name)
             (self.save_path / name).unlink(missing_ok=True)
@@ -218,11 +227,15 @@ class RunFolderCallback(Callback):
             self.model.export(self.folder / EXPORT_FILE)
 
     def _save(self) -> bool:
-        # An agent that has diverged is no use to anybody, and would overwrite the last one that was.
-        if not all(np.isfinite(array).all() for array in self.model.get_parameters().values()):
+        if not is_finite(self.model):
             return False
         self.model.save(self.folder / AGENT_FILE)
         return True
+
+
+def is_finite(model: Agent[Any]) -> bool:
+    """Whether an agent can be of use; one that has diverged is none, and would take the place of one that was."""
+    return all(np.isfinite(array).all() for array in model.get_parameters().values())
 
 
 def _plain_or_repr(value: object) -> object:

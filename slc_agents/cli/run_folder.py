@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -75,7 +76,10 @@ class RunPlan:
 
 
 class RunCheckpoints(CheckpointCallback):
-    """Writes a run's checkpoints, the first of them before its first step, so that there is always one."""
+    """Writes a run's checkpoints, the first of them before its first step, so that there is always one.
+
+    None at its end: what follows that, the last one before is good for.
+    """
 
     def __init__(self, folder: Path, plan: RunPlan) -> None:
         super().__init__(
@@ -93,6 +97,11 @@ class RunCheckpoints(CheckpointCallback):
         if next(checkpoints(self.save_path.parent), None) is None:
             self.save()
 
+    def save(self) -> None:
+        """Saves now, unless the run has reached its end."""
+        if self.model.is_interrupted:
+            super().save()
+
 
 def checkpoints(folder: Path) -> Iterator[Path]:
     """Yields a run's checkpoints, the newest first."""
@@ -108,6 +117,7 @@ def refuse_used(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
     found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE, RUN_FILE) if (folder / name).exists()]
+    found += [CHECKPOINTS] if next(checkpoints(folder), None) is not None else []
     if found:
         going_on = f", or go on with that run: slc-agents train --resume {folder}" if RUN_FILE in found else ""
         raise ConfigError(
@@ -118,9 +128,12 @@ def refuse_used(folder: Path) -> None:
 
 def remove_partial_files(folder: Path) -> None:
     """Removes what a process that was killed had only half written."""
-    for place in (folder, folder / CHECKPOINTS):
-        for path in place.glob(".*.tmp"):
-            path.unlink()
+    for place, names in (
+        (folder, (f".{AGENT_FILE}.*.tmp", f".{RUN_FILE}.tmp", f"{PROGRESS_FILE}.*.tmp")),
+        (folder / CHECKPOINTS, (".checkpoint_*_steps.zip.*.tmp",)),
+    ):
+        for path in itertools.chain.from_iterable(place.glob(name) for name in names):
+            path.unlink(missing_ok=True)
 
 
 def finish(folder: Path) -> None:

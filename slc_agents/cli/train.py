@@ -25,7 +25,7 @@ from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
 from slc_agents.cli.saved_agent import importable
-from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError
+from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
 from slc_agents.logger import PROGRESS_FILE, Value, make_logger
 from slc_agents.seeding import draw_seed
 from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_file
@@ -157,9 +157,10 @@ def _resume(args: argparse.Namespace) -> int:
     importable(plan.env_id)
     remove_partial_files(folder)
     model = _from_checkpoint(plan, folder, trust=args.trust)
+    for name in (AGENT_FILE, CONFIG_FILE):  # written anew, from what the checkpoint holds
+        (folder / name).unlink(missing_ok=True)
     if model is None:  # it was killed before there was one
-        for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
-            (folder / name).unlink(missing_ok=True)
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
         agent = agent_class(plan.algo)
         config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
         model = agent(plan.policy, plan.env_id, config)
@@ -168,12 +169,18 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _from_checkpoint(plan: RunPlan, folder: Path, *, trust: bool) -> Agent[Any] | None:
-    """Loads the newest checkpoint that can be read; None where there is none."""
+    """Loads the newest checkpoint that can be read; None where there is none at all."""
+    problem: ArchiveError | None = None
     for path in checkpoints(folder):
         try:
             return load(path, plan.env_id, trust=trust, logger_kwargs=_logger_kwargs(plan, folder))
+        except UntrustedCodeError:
+            raise
         except ArchiveError as error:
-            warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
+            problem = error
+            warnings.warn(f"{error}; looking for an earlier checkpoint", stacklevel=2)
+    if problem is not None:
+        raise problem
     return None
 
 

@@ -5,9 +5,11 @@ order, by
 
 1. `get_state()`, which returns arrays and JSON-able values, and `set_state(state)`, where it offers both;
 2. for gymnasium's MuJoCo environments, the arrays of `MjData` beside the attributes;
-3. its attributes: numbers, arrays, containers of these, and random generators. Spaces, functions and classes are taken
-   for constants; a text must be the same on both sides. Any other object in a layer that is not gymnasium's own makes
-   its state unknown.
+3. its attributes: numbers, arrays, plain containers of these, and random generators. Spaces, functions and classes are
+   taken for constants; a text must be the same on both sides. Anything else in a layer that is not gymnasium's own
+   makes its state unknown, as do two attributes that share memory, which would be parted.
+
+MuJoCo's model is taken for a constant too: where it is another one than before, the state doesn't fit.
 
 What a layer keeps elsewhere (module variables, C extensions, another process) is not seen. Restored is what a new
 environment of the same make would otherwise have by itself: call `reset()` on it first.
@@ -15,10 +17,12 @@ environment of the same make would otherwise have by itself: call `reset()` on i
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cloudpickle
@@ -58,7 +62,8 @@ def get_env_state(env: VectorEnv[Any, Any, Any]) -> dict[str, Any]:
     Raises:
         EnvStateError: If that can't be known; it says of which environment, and why.
     """
-    return {"vector": _get_layers(env, stop=_members_hold_state), "envs": _get_members(env)}
+    with _known(env):
+        return {"vector": _get_layers(env, stop=_members_hold_state), "envs": _get_members(env)}
 
 
 def set_env_state(env: VectorEnv[Any, Any, Any], state: Mapping[str, Any]) -> None:
@@ -67,7 +72,7 @@ def set_env_state(env: VectorEnv[Any, Any, Any], state: Mapping[str, Any]) -> No
     Raises:
         EnvStateError: If it is of another make; it is then to be reset.
     """
-    try:
+    with _known(env):
         members, base = state["envs"], env.unwrapped
         if members is not None and len(members) != env.num_envs:
             raise EnvStateError(f"there were {len(members)} environments, now there are {env.num_envs}")
@@ -84,8 +89,19 @@ def set_env_state(env: VectorEnv[Any, Any, Any], state: Mapping[str, Any]) -> No
                     raise EnvStateError(answer)
         else:
             raise EnvStateError(f"{env} gives no access to the states of its environments")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EnvStateError(f"the state doesn't fit {env}: {error}") from error
+
+
+@contextmanager
+def _known(env: Any) -> Iterator[None]:
+    """Turns whatever environments of users' own, or a garbled state, may raise into this package's error."""
+    try:
+        yield
+    except EnvStateError:
+        raise
+    except Exception as error:
+        raise EnvStateError(
+            f"asked for its state, or given one, {env} raised {type(error).__name__}: {error}"
+        ) from error
 
 
 class StateAccess(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -102,7 +118,8 @@ class StateAccess(gymnasium.Wrapper[Any, Any, Any, Any]):
     def env_state(self) -> dict[str, Any]:
         """The state of the environment inside; with the key `problem` where it can't be known."""
         try:
-            return {"layers": _get_layers(self.env)}
+            with _known(self.env):
+                return {"layers": _get_layers(self.env)}
         except EnvStateError as error:
             return {"problem": str(error)}
 
@@ -110,7 +127,8 @@ class StateAccess(gymnasium.Wrapper[Any, Any, Any, Any]):
     def env_state(self, state: list[Any]) -> None:
         self.problem = None
         try:
-            _set_layers(self.env, state)
+            with _known(self.env):
+                _set_layers(self.env, state)
         except EnvStateError as error:
             self.problem = str(error)
 
@@ -203,9 +221,9 @@ def _has_access(env: AsyncVectorEnv) -> bool:
 
 def _get_layer(layer: Any) -> dict[str, Any]:
     if _offers_state(layer):
-        state: dict[str, Any] = {"own": layer.get_state()}
+        state: dict[str, Any] = {"own": _pack(layer.get_state(), "get_state()")}
         generator = vars(layer).get("_np_random")  # which few will think of
-        return {**state, "generator": _pack(generator, "np_random")} if generator is not None else state
+        return {**state, "generator": _pack_attribute(generator, "np_random")} if generator is not None else state
     state = {"attributes": _get_attributes(layer)}
     if _is_mujoco(layer):
         state["mujoco"] = _get_mujoco(layer)
@@ -216,7 +234,7 @@ def _set_layer(layer: Any, state: Mapping[str, Any]) -> None:
     if "own" in state:
         if not _offers_state(layer):
             raise EnvStateError(f"{_name(layer)} has no get_state and set_state any more")
-        layer.set_state(state["own"])
+        layer.set_state(_unpack(state["own"]))
         if "generator" in state:
             _set_attribute(layer, "_np_random", state["generator"])
         return
@@ -252,14 +270,26 @@ def _get_attributes(layer: Any) -> dict[str, Any]:
         if lenient and (name in _RENDERING or isinstance(value, str)):
             continue
         try:
-            packed[name] = _pack(value, name)
+            packed[name] = _pack_attribute(value, name)
         except EnvStateError as error:
             if not lenient:
                 raise EnvStateError(
                     f"{_name(layer)}: {error}. Give it get_state(), which returns arrays and JSON-able values, and "
                     "set_state(state)"
                 ) from None
+    if not lenient:
+        _refuse_shared_memory(layer, packed)
     return packed
+
+
+def _refuse_shared_memory(layer: Any, names: Iterable[str]) -> None:
+    arrays = [(name, vars(layer)[name]) for name in names if isinstance(vars(layer)[name], np.ndarray)]
+    for (name, array), (other_name, other) in itertools.combinations(arrays, 2):
+        if np.may_share_memory(array, other):
+            raise EnvStateError(
+                f"{_name(layer)}: its attributes {name!r} and {other_name!r} share memory, which would be parted. Give "
+                "it get_state() and set_state(state)"
+            )
 
 
 def _set_attribute(layer: Any, name: str, packed: Any) -> None:
@@ -274,36 +304,47 @@ def _set_attribute(layer: Any, name: str, packed: Any) -> None:
             if not isinstance(current, np.random.Generator):
                 raise EnvStateError(f"{_name(layer)} has no random generator {name!r}")
             current.bit_generator.state = state  # in place: others may hold the same one
-        case {"$moments": moments}:
-            for part, value in moments.items():
-                setattr(current, part, _unpack(value))
+        case {"$moments": {"mean": mean, "var": var, "count": count}}:
+            if type(current) is not RunningMeanStd:
+                raise EnvStateError(f"{_name(layer)} has no running moments {name!r}")
+            current.mean, current.var, current.count = _unpack(mean), _unpack(var), _unpack(count)
         case _:
             setattr(layer, name, _unpack(packed))
 
 
+def _pack_attribute(value: Any, name: str) -> Any:
+    """Packs what an attribute may be, but no part of another one: a random generator, running moments."""
+    if type(value) is np.random.Generator:
+        return {"$generator": dict(value.bit_generator.state)}
+    if type(value) is RunningMeanStd:
+        return {"$moments": {part: _pack(getattr(value, part), name) for part in ("mean", "var", "count")}}
+    return _pack(value, name)
+
+
 def _pack(value: Any, name: str) -> Any:
-    """Returns a value as arrays and JSON-able values, with marks for what JSON doesn't tell apart."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case np.generic():
-            return {"$scalar": np.asarray(value)}
-        case float():
-            return value
-        case np.ndarray() if value.dtype.kind in "biuf":
-            return value.copy()
-        case tuple() | list() | deque():
-            items = [_pack(item, name) for item in value]
-            if isinstance(value, deque):
-                return {"$deque": items, "maxlen": value.maxlen}
-            return {"$tuple": items} if isinstance(value, tuple) else {"$list": items}
-        case dict() if all(isinstance(key, str) for key in value):
-            return {"$dict": {key: _pack(item, name) for key, item in value.items()}}
-        case np.random.Generator():
-            return {"$generator": dict(value.bit_generator.state)}
-        case RunningMeanStd():
-            return {"$moments": {part: _pack(getattr(value, part), name) for part in ("mean", "var", "count")}}
-    raise EnvStateError(f"its attribute {name!r} is {type(value).__module__}.{type(value).__qualname__}")
+    """Returns a value as arrays and JSON-able values, with marks for what JSON doesn't tell apart.
+
+    Of subclasses (a namedtuple, an IntEnum, a defaultdict) only the plain part would come back: they are refused.
+    """
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic) and _is_storable(value.dtype):
+        return {"$scalar": np.asarray(value)}
+    if kind is np.ndarray and _is_storable(value.dtype):
+        return value.copy()
+    if kind in (tuple, list, deque):
+        items = [_pack(item, name) for item in value]
+        if kind is deque:
+            return {"$deque": items, "maxlen": value.maxlen}
+        return {"$tuple": items} if kind is tuple else {"$list": items}
+    if kind is dict and all(type(key) is str for key in value):
+        return {"$dict": {key: _pack(item, name) for key, item in value.items()}}
+    raise EnvStateError(f"its {name!r} is {kind.__module__}.{kind.__qualname__}, which can't be stored")
+
+
+def _is_storable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def _unpack(packed: Any) -> Any:
@@ -342,21 +383,36 @@ def _mujoco_arrays(data: Any) -> dict[str, Any]:
             continue
         with suppress(AttributeError, RuntimeError):
             value = getattr(data, name)
-            if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "biuf":
+            if isinstance(value, np.ndarray) and value.size and _is_storable(value.dtype):
                 arrays[name] = value
     return arrays
 
 
+def _model_hash(model: Any) -> str:
+    digest = hashlib.sha256()
+    for name in dir(model):
+        if not name.startswith("_"):
+            with suppress(AttributeError, RuntimeError):
+                value = getattr(model, name)
+                if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+                    digest.update(f"{name} {value.shape}".encode())
+                    digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
 def _get_mujoco(layer: Any) -> dict[str, Any]:
-    return {"time": float(layer.data.time), **{name: a.copy() for name, a in _mujoco_arrays(layer.data).items()}}
+    arrays = {name: array.copy() for name, array in _mujoco_arrays(layer.data).items()}
+    return {"time": float(layer.data.time), "model": _model_hash(layer.data.model), "arrays": arrays}
 
 
 def _set_mujoco(layer: Any, state: Mapping[str, Any]) -> None:
-    arrays = _mujoco_arrays(layer.data)
-    if set(state) - {"time"} != set(arrays):
-        raise EnvStateError(f"{_name(layer)}: the state is of another version of MuJoCo or of another model")
+    if state["model"] != _model_hash(layer.data.model):
+        raise EnvStateError(f"{_name(layer)}: the state is of another model")
+    arrays, state_arrays = _mujoco_arrays(layer.data), state["arrays"]
+    if set(state_arrays) != set(arrays):
+        raise EnvStateError(f"{_name(layer)}: the state is of another version of MuJoCo")
     for name, array in arrays.items():
-        if array.shape != state[name].shape:
-            raise EnvStateError(f"{_name(layer)}: {name!r} had shape {state[name].shape}, has {array.shape}")
-        array[...] = state[name]
+        if array.shape != state_arrays[name].shape:
+            raise EnvStateError(f"{_name(layer)}: {name!r} had shape {state_arrays[name].shape}, has {array.shape}")
+        array[...] = state_arrays[name]
     layer.data.time = float(state["time"])

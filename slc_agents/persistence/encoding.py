@@ -35,7 +35,12 @@ def encode(value: Any, name: str, code: dict[str, Any], arrays: dict[str, NDArra
         return {key: encode(item, f"{name}.{key}", code, arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item, f"{name}.{i}", code, arrays) for i, item in enumerate(value)]
-    if arrays is not None and isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+    if (
+        arrays is not None
+        and isinstance(value, np.ndarray)
+        and value.dtype.kind in "biuf"
+        and value.dtype.itemsize <= 8
+    ):
         place = f"state/{len(arrays)}"  # a number: what a name may contain is the user's business
         arrays[place] = value
         return {ARRAY: place}
@@ -62,6 +67,7 @@ class Decoder:
     ) -> None:
         self.path, self.read_code, self.trust, self.read_array = path, read_code, trust, read_array
         self.objects: dict[str, Any] | None = None
+        self._arrays_read: set[str] = set()
 
     def decode(self, value: Any) -> Any:
         """Returns the value that `encode` was given; tuples come back as lists."""
@@ -74,8 +80,15 @@ class Decoder:
         if set(value) == {CODE}:
             return self._run(value[CODE])
         if set(value) == {ARRAY}:
-            return self.read_array(value[ARRAY])
+            return self._read_array(value[ARRAY])
         return {key: self.decode(item) for key, item in value.items()}
+
+    def _read_array(self, place: Any) -> NDArray[Any]:
+        # Each is written for one place: so a small file can't ask for a large array again and again.
+        if not isinstance(place, str) or not place.startswith("state/") or place in self._arrays_read:
+            raise ArchiveError(f"{self.path}: {place!r} is no array of its own")
+        self._arrays_read.add(place)
+        return self.read_array(place)
 
     def _run(self, name: str) -> Any:
         if not self.trust:

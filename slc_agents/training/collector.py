@@ -34,22 +34,26 @@ class Collector:
     Args:
         env: A vector environment in any autoreset mode.
         max_ep_len: Length at which episodes are truncated; None leaves that to the environment.
+        purpose: What it collects for, for error messages.
 
     Attributes:
         observation: What the environments show now, [n, *shape]; None before the first `reset`.
         last_step: What the last step brought; None before the first since `reset`.
-        steps: How many transitions were made since construction, for error messages.
+        steps: How many transitions were made, for error messages; in training, the agent's step count.
 
     Raises:
         ValueError: If the environment's episodes can't be made to last `max_ep_len` steps, or it doesn't say how it
             resets.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], max_ep_len: int | None = None) -> None:
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], max_ep_len: int | None = None, *, purpose: str = "training"
+    ) -> None:
         check_episode_limit(env, max_ep_len)
         self.env = env
         self.n_envs = env.num_envs
         self.max_ep_len = max_ep_len
+        self.purpose = purpose
         self.observation: Observation | None = None
         self.last_step: Step | None = None
         self.steps = 0
@@ -249,7 +253,7 @@ class Collector:
                 else "learn() or resume() starts new episodes"
             )
             error.add_note(
-                f"Raised by the environment in {method}(), after {self.steps} steps of training or evaluation. The "
+                f"Raised by the environment in {method}(), after {self.steps} steps of {self.purpose}. The "
                 f"agent keeps all that it has learned: it can be saved, and {again}."
             )
             if isinstance(error, InvalidEnvironmentError) or _raised_by_gymnasium(error):
@@ -276,7 +280,8 @@ class Collector:
             i = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
             name = f"observation {key!r}" if key else "observation"
             raise NonFiniteError(
-                f"the {name} from {where} of environment {i} is not finite after {self.steps} steps: {array[i]!r} "
+                f"the {name} from {where} of environment {i} is not finite after {self.steps} steps of {self.purpose}: "
+                f"{array[i]!r} "
                 "(in float32, in which the agent computes). Mend or clip it in the environment; the agent keeps all "
                 "that it has learned"
             )
@@ -287,7 +292,8 @@ class Collector:
         if bad.any():
             i = int(bad.nonzero()[0][0])
             raise NonFiniteError(
-                f"the reward from step() of environment {i} is not finite after {self.steps} steps: {reward[i]} "
+                f"the reward from step() of environment {i} is not finite after {self.steps} steps of {self.purpose}: "
+                f"{reward[i]} "
                 "(in float32, in which the agent computes). Mend or clip it in the environment; the agent keeps all "
                 "that it has learned"
             )

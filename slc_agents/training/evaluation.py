@@ -112,7 +112,7 @@ def run_episodes(
         max_ep_len = check_whole_number("max_ep_len", max_ep_len)
     if isinstance(model, type) or not callable(getattr(model, "predict", None)):
         raise TypeError(f"model: received {model!r}; an object with a method predict is needed, such as an agent")
-    collector = Collector(env, max_ep_len)
+    collector = Collector(env, max_ep_len, purpose="evaluation")
     quotas = [(n_episodes + i) // env.num_envs for i in range(env.num_envs)]
     episodes: list[Episode] = []
     state: Any = None

@@ -175,6 +175,7 @@ class TrainingLoop:
     def train(self) -> None:
         """Trains to the end of the run, or until a callback or Ctrl-C ends it."""
         self._started = time.monotonic() - self.run.seconds
+        self.collector.steps = self.state.num_timesteps
         inside_step = ended = False
         try:
             with self.interrupt, episode_limit(self.collector.env, self.collector.max_ep_len):

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from slc_agents.errors import check_whole_number
+from slc_agents.errors import check_flag, check_number, check_whole_number
 from slc_agents.transition import Episode
 
 __all__ = ["Run", "TrainingState"]
@@ -45,6 +45,22 @@ class Run:
     due_blocks: int = 0
     seconds: float = 0.0
     exact: bool = True
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Makes the run that `asdict` described.
+
+        Raises:
+            TypeError or ValueError: If it describes none.
+        """
+        least = {"total": 1, "steps_per_epoch": 1, "log_interval": 1}
+        numbers = {
+            name: check_whole_number(name, value, least.get(name, 0))
+            for name, value in values.items()
+            if name not in ("seconds", "exact")
+        }
+        seconds = check_number("seconds", values["seconds"], minimum=0)
+        return cls(**numbers, seconds=seconds, exact=check_flag("exact", values["exact"]))
 
     @property
     def epochs(self) -> int:
@@ -139,7 +155,7 @@ class TrainingState:
         """
         state = cls.from_counters(values)
         if values["run"] is not None:
-            state.run = Run(**values["run"])
+            state.run = Run.from_dict(values["run"])
         state.recent_episodes.extend(Episode(*episode) for episode in values["recent_episodes"])
         state.last_episode = Episode(*values["last_episode"]) if values["last_episode"] is not None else None
         return state

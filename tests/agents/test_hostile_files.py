@@ -74,6 +74,13 @@ def rewritten(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes
     return target.getvalue()
 
 
+def nested(depth: int) -> Any:
+    value: Any = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
 class Bomb:
     """Runs code where it is unpickled."""
 
@@ -123,6 +130,9 @@ def test_pickled_environments_are_left_alone(whole: bytes, tmp_path: Path) -> No
         lambda m: m["training"]["episodes"]["envs"]["envs"][0][-1]["attributes"].update(_np_random={"$generator": 3}),
         lambda m: m["training"]["episodes"]["envs"]["envs"][0].pop(),
         lambda m: m["training"]["episodes"]["envs"].update(envs=[]),
+        lambda m: m["training"]["episodes"]["envs"]["envs"][0][-1]["attributes"].update(
+            g={"$moments": {"mean": 0, "var": 0, "count": 0}}
+        ),
         lambda m: m["training"]["episodes"].update(envs=3),
         lambda m: m["training"]["episodes"].update(returns="x"),
         lambda m: m["training"]["episodes"].update(observation=None),
@@ -151,6 +161,17 @@ def test_episodes_that_make_no_sense_are_not_entered(
         lambda m: m["training"]["state"].update(run=[]),
         lambda m: m["training"]["state"].update(num_timesteps="many"),
         lambda m: m["training"]["logger"].update(rows_written=-1),
+        lambda m: m["training"]["state"]["run"].update(total="x"),
+        lambda m: m["training"]["state"]["run"].update(steps_per_epoch=0),
+        lambda m: m["training"]["state"]["run"].update(exact="no"),
+        lambda m: m["training"]["metrics"].update(steps={"$float": "inf"}),
+        lambda m: m["training"]["streams"]["action"]["state"].update(state=-1),
+        lambda m: m["training"]["callbacks"].update(a={"$array": "buffer/observation"}),
+        lambda m: m["training"]["callbacks"].update(a={"$array": m["training"]["episodes"]["returns"]["$array"]}),
+        lambda m: m["training"]["callbacks"].update(a={"$array": []}),
+        lambda m: m.update(policy=5),
+        lambda m: m.update(**{"class": []}),
+        lambda m: m["config"].update(policy_kwargs=nested(600)),
         lambda m: m["counters"].update(num_timesteps=-5),
         lambda m: m["counters"].update(num_timesteps="x"),
         lambda m: m["config"].update(gamma=7),

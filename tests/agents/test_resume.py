@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import enum
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +205,149 @@ def test_other_environments_start_anew_and_say_so(tmp_path: Path) -> None:
     trusted.resume()
     assert fingerprint(trusted)["parameters"] == fingerprint(whole)["parameters"]
     assert fingerprint(model)["parameters"] != fingerprint(whole)["parameters"]
+
+
+class Mode(enum.IntEnum):
+    """Of a namedtuple, an enum and the like only the plain part would come back."""
+
+    WAIT = 1
+
+
+class Plain(gym.Env[Any, Any]):
+    """An environment in plain Python; `change` adds what its state can't be known of, or has to be restored."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, change: Callable[[Any], object] = id) -> None:
+        self.position, self.count, self.noise = np.zeros(2), 0, 0.0
+        change(self)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.position[:], self.count = self.np_random.uniform(-1, 1, 2), 0
+        return self.position.astype(np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.position = self.position + 0.1 * float(action[0]) + 0.01 * self.np_random.normal()
+        self.count += 1
+        self.position += self.extra() if hasattr(self, "extra") else 0.0
+        return self.position.astype(np.float32), -float(np.abs(self.position).sum()), False, False, {}
+
+
+class Offering(Plain):
+    """Has an object of its own, and says itself what its state is, with NumPy's numbers in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = itertools.count()
+        self.drift = np.float32(0.0)
+
+    def reset(self, **keywords: Any) -> Any:
+        self.drift = np.float32(0.0)
+        return super().reset(**keywords)
+
+    def extra(self) -> float:
+        self.drift += np.float32(0.001)
+        return float(self.drift)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"position": self.position, "count": np.int64(self.count), "drift": self.drift}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.position, self.count, self.drift = state["position"], state["count"], state["drift"]
+
+
+@pytest.mark.parametrize("make", [Plain, Offering])
+def test_environments_of_one_s_own_resume_exactly(make: Any, tmp_path: Path) -> None:
+    assert_resumes(tmp_path, lambda: make)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda env: vars(env).update(zip("ab", [(a := np.zeros(2)), a[:1]], strict=True)), "share memory"),
+        (lambda env: setattr(env, "mode", Mode.WAIT), "Mode"),
+        (lambda env: setattr(env, "rngs", [np.random.default_rng(0)]), "Generator"),
+        (lambda env: setattr(env, "table", collections.defaultdict(int)), "defaultdict"),
+        (lambda env: setattr(env, "wide", np.zeros(2, np.longdouble)), "ndarray"),
+        (lambda env: setattr(env, "get_state", 3), ""),  # no method of its class: an attribute like others
+    ],
+)
+def test_what_would_come_back_as_something_else_is_refused(change: Any, reason: str, tmp_path: Path) -> None:
+    train(lambda: Plain(change), tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    model = SAC.load(tmp_path / "x", lambda: Plain(change), logger_kwargs={})
+    if not reason:
+        model.resume()
+        return
+    with pytest.warns(UserWarning, match=f"new episodes, since .*{reason}"):
+        model.resume()
+
+
+class Failing(Plain):
+    """Offers its state, and fails at it."""
+
+    def get_state(self) -> Any:
+        raise AssertionError("not now")
+
+    def set_state(self, state: Any) -> None:
+        raise IndexError("never")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_environment_that_fails_at_its_state_starts_anew(asynchronous: bool, tmp_path: Path) -> None:
+    def make() -> Any:
+        return make_vector_env(Failing, 1, asynchronous=asynchronous)
+
+    model = train(make(), tmp_path / "parts", [stop_at(150)], num_test_episodes=0)
+    model.save(tmp_path / "x", replay_buffer=True)
+    loaded = SAC.load(tmp_path / "x", make(), logger_kwargs={})
+    with pytest.warns(UserWarning, match="AssertionError: not now"):
+        loaded.resume()
+    assert loaded.num_timesteps == TOTAL
+    close(model, loaded)
+
+
+def test_another_model_of_mujoco_starts_anew(tmp_path: Path) -> None:
+    def heavier() -> Any:
+        env = gym.make("HalfCheetah-v5")
+        env.unwrapped.model.body_mass[1] *= 2  # type: ignore[attr-defined]
+        return env
+
+    train("HalfCheetah-v5", tmp_path / "parts", [stop_at(100)], num_test_episodes=0).save(
+        tmp_path / "x", replay_buffer=True
+    )
+    model = SAC.load(tmp_path / "x", heavier, logger_kwargs={})
+    with pytest.warns(UserWarning, match="another model"):
+        model.resume()
+
+
+def test_callbacks_states_survive_a_second_save_and_end_with_their_run(tmp_path: Path) -> None:
+    train("Pendulum-v1", tmp_path / "parts", [*evaluation(), stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    SAC.load(tmp_path / "x").save(tmp_path / "y", replay_buffer=True)
+    first, second = evaluation(), evaluation()
+    for path, callbacks in ((tmp_path / "x", first), (tmp_path / "y", second)):
+        SAC.load(path, "Pendulum-v1", logger_kwargs={}).resume([*callbacks, lambda model: None])
+    assert first[0].history == second[0].history  # type: ignore[union-attr]
+    assert len(second[0].history["timesteps"]) == 6  # type: ignore[union-attr]
+
+    model, third = SAC.load(tmp_path / "x", "Pendulum-v1", logger_kwargs={}), evaluation()
+    model.learn(TOTAL, [*third, stop_at(60)])  # another run: the old one's history is not its own
+    model.resume([*third, lambda model: None])
+    assert third[0].history["timesteps"] == [50, 100, 150, 200, 250, 300]  # type: ignore[union-attr]
+
+
+def test_a_loaded_agent_can_be_copied(tmp_path: Path) -> None:
+    train("Pendulum-v1", tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    assert len(copy.deepcopy(SAC.load(tmp_path / "x")).replay_buffer) == 150
+
+
+def test_another_folder_is_not_its_own(tmp_path: Path) -> None:
+    train("Pendulum-v1", tmp_path / "other", [stop_at(150)])
+    train("Pendulum-v1", tmp_path / "parts", [stop_at(150)]).save(tmp_path / "x", replay_buffer=True)
+    model = SAC.load(tmp_path / "x", "Pendulum-v1", logger_kwargs={"output_dir": tmp_path / "other"})
+    with pytest.raises(FileExistsError, match="other"):
+        model.resume()
 
 
 def test_another_number_of_environments_starts_anew(tmp_path: Path) -> None:

@@ -56,10 +56,28 @@ def test_they_come_by_time_too(tmp_path, monkeypatch):
             super().on_step()
 
     run_steps(Late(None, tmp_path, every_seconds=7), model, 20)
-    assert [t for _, t, _ in model.saved] == [7, 14]
+    assert [t for _, t, _ in model.saved] == [7, 15]  # the clock starts when the last one is written
     model = FakeModel()
     run_steps(Late(10, tmp_path, every_seconds=7), model, 30)
-    assert [t for _, t, _ in model.saved] == [7, 10, 17, 20, 27, 30]
+    assert [t for _, t, _ in model.saved] == [7, 10, 18, 20, 28, 30]
+
+
+def test_what_could_not_be_written_costs_nothing(tmp_path):
+    model = FakeModel()
+    callback = CheckpointCallback(10, tmp_path, keep=1)
+    run_steps(callback, model, 15, ends=False)
+    model.save = lambda path, *, replay_buffer=False: None  # as where the disk is full
+    run_steps(callback, model, 45)
+    assert names(tmp_path) == ["model_10_steps.zip"]
+
+
+def test_one_that_has_diverged_is_not_saved(tmp_path):
+    model = FakeModel()
+    callback = CheckpointCallback(10, tmp_path)
+    run_steps(callback, model, 15)
+    model.parameters = {"actor/0/weight": np.array([0.0, np.nan])}
+    run_steps(callback, model, 25)
+    assert names(tmp_path) == ["model_10_steps.zip"]
 
 
 @pytest.mark.parametrize("opt_type", ["maximize", "minimize"])

@@ -111,10 +111,55 @@ def test_a_spoiled_checkpoint_gives_way_to_the_one_before(small: list[str], comm
     code, out, err = command("train", "--resume", "x")
     assert code == 0
     assert "checkpoint_137_steps.zip" in err
-    assert "going on from an earlier checkpoint" in err
+    assert "looking for an earlier checkpoint" in err
     assert "going on after 100 steps" in out
     assert_same_run(Path("x"), Path("whole"))
     assert not Path("x/checkpoints").exists()
+
+
+def test_a_kill_in_the_evaluation_costs_only_that(
+    small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint is due in the last step too: it must not be taken for a run that is yet to begin."""
+    assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "whole").code == 0
+    from slc_agents.cli import train
+
+    def die(*arguments: object, **options: object) -> None:
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_finish", die)
+        options = [*small, "--seed", 1, "--out", "x", "--checkpoint-freq", 100]
+        assert command("train", "sac", "Pendulum-v1", *options).code == 9
+    code, out, _ = command("train", "--resume", "x")
+    assert code == 0
+    assert "going on after 200 steps" in out
+    assert_same_run(Path("x"), Path("whole"))
+
+
+def test_checkpoints_that_can_t_be_read_are_no_reason_to_begin_again(
+    small: list[str], command: Command, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slc_agents.cli import train
+    from slc_agents.errors import UntrustedCodeError
+
+    stop_at(137)
+    command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x")
+    stop_at(-1)
+    before = {path: path.read_bytes() for path in Path("x").rglob("*") if path.is_file()}
+
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        raise UntrustedCodeError(f"{path}: it needs --trust")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "load", refuse)
+        code, _, err = command("train", "--resume", "x")
+    assert code == 1
+    assert err == "error: x/checkpoints/checkpoint_137_steps.zip: it needs --trust\n"
+    assert {path: path.read_bytes() for path in Path("x").rglob("*") if path.is_file()} == before
+    for name in ("agent.zip", "config.yaml", "progress.csv", "run.json"):
+        Path("x", name).unlink()
+    assert "holds a run already (checkpoints)" in command("train", "sac", "Pendulum-v1", "--out", "x").err
 
 
 def test_what_makes_no_sense(small: list[str], command: Command, stop_at: Any) -> None:
@@ -138,7 +183,7 @@ def test_checkpoints_come_by_steps_or_by_time(small: list[str], command: Command
     def save(self: Callback) -> None:
         saved.append(self.num_timesteps)
 
-    monkeypatch.setattr("slc_agents.cli.run_folder.RunCheckpoints.save", save)
+    monkeypatch.setattr("slc_agents.callbacks.CheckpointCallback.save", save)
     command("train", "sac", "Pendulum-v1", *small, "--out", "x", "--checkpoint-freq", 120)
     assert saved == [0, 120, 240]
     saved.clear()
@@ -147,7 +192,7 @@ def test_checkpoints_come_by_steps_or_by_time(small: list[str], command: Command
     saved.clear()
     monkeypatch.setattr("slc_agents.cli.train.CHECKPOINT_SECONDS", 0.0)
     command("train", "sac", "Pendulum-v1", *small, "--out", "z")
-    assert saved == list(range(301))
+    assert saved == list(range(300))  # none at its end
 
 
 KILLS = 50

@@ -246,7 +246,9 @@ def wrong(kind="float32", **what):
     ("kind", "name"), [("float32", "observation"), ("float64", "observation"), ("dict", "observation 'numbers'")]
 )
 def test_observations_that_are_not_finite_are_named(kind, name, value):
-    with pytest.raises(NonFiniteError, match=rf"the {name} from step\(\) of environment 1 .* after 4 steps: "):
+    with pytest.raises(
+        NonFiniteError, match=rf"the {name} from step\(\) of environment 1 .* after 4 steps of training: "
+    ):
         collect(Collector(wrong(kind, wrong=value)), 5, kind)
 
 
@@ -258,7 +260,8 @@ def test_a_double_too_large_for_a_float_is_not_finite():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
 def test_rewards_that_are_not_finite_are_named(value):
     with pytest.raises(
-        NonFiniteError, match=rf"the reward .* environment 1 is not finite after 4 steps: {re.escape(str(value))} "
+        NonFiniteError,
+        match=rf"the reward .* environment 1 is not finite after 4 steps of training: {re.escape(str(value))} ",
     ):
         collect(Collector(wrong(wrong_reward=value)), 5)
 
