@@ -195,7 +195,7 @@ def test_whatever_happens_to_a_file(whole: bytes, expected: dict[str, str], tmp_
     places = st.integers(0, size - 1)
     lengths = st.integers(0, 64) | st.integers(0, 5_000)
 
-    @settings(max_examples=4_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(
         st.lists(st.tuples(st.sampled_from("xdci"), places, lengths, st.binary(max_size=16)), min_size=1, max_size=4)
     )
@@ -217,5 +217,5 @@ def test_whatever_happens_to_a_file(whole: bytes, expected: dict[str, str], tmp_
             taken += check(tmp_path / "damaged.zip", bytes(content), expected)
 
     damage()
-    assert tried >= 4_000
+    assert tried >= 20_000
     assert taken < tried / 2
