@@ -150,7 +150,7 @@ def is_archive(path: str | os.PathLike[str]) -> bool:
 
 
 class Archive:
-    """An open agent archive. Each member is checked against its recorded size and sha256 when it is read.
+    """An open agent archive. Each member is checked against its recorded size and sha256 when it is first read.
 
     Attributes:
         path: The file.
@@ -168,6 +168,7 @@ class Archive:
                 self.manifest = self._read_manifest()
             with _guard(path, "its contents don't fit its manifest"):
                 self._check_members(os.fstat(file.fileno()).st_size)
+            self._is_verified = False  # what was hashed once isn't hashed again when it is read from the open file
             # Closes the file also where a caller forgets to, without a warning.
             self._close = weakref.finalize(self, on_error.pop_all().close)
 
@@ -249,6 +250,7 @@ class Archive:
                         _refuse("it is cut short")
                     if progress is not None:
                         progress(len(data))
+        self._is_verified = True
 
     @property
     def nbytes(self) -> int:
@@ -322,11 +324,11 @@ class Archive:
         """Opens a member; on leaving, all of it must have been read and its sha256 must be the recorded one."""
         record = self.manifest["members"][member]
         with self._zip.open(member) as stream:
-            reader = _CheckedReader(stream, record["size"])
+            reader = _CheckedReader(stream, record["size"], hashes=not self._is_verified)
             yield reader
             if reader.remaining or stream.read(1):
                 _refuse("its length is not the recorded one")
-        if reader.sha256.hexdigest() != record["sha256"]:
+        if reader.sha256 is not None and reader.sha256.hexdigest() != record["sha256"]:
             _refuse("its sha256 is not the recorded one")
 
 
@@ -371,17 +373,18 @@ class ArchivedArray:
 
 
 class _CheckedReader:
-    """Reads a member up to its recorded size, and hashes what was read."""
+    """Reads a member up to its recorded size, and hashes what was read, unless that was done before."""
 
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self.sha256 = hashlib.sha256()
+    def __init__(self, stream: IO[bytes], size: int, *, hashes: bool = True) -> None:
+        self.sha256 = hashlib.sha256() if hashes else None
         self.remaining = size
         self._stream = stream
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(min(size, self.remaining))
         self.remaining -= len(data)
-        self.sha256.update(data)
+        if self.sha256 is not None:
+            self.sha256.update(data)
         return data
 
     def read_array(self, array: NDArray[Any]) -> None:
