@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         _require_display()
     else:
         check_video_format(args.record)
+        # Nothing is shown: so SDL, which draws classic control, need not look for a screen, and complain of none.
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     with saved_agent(args) as (model, env_id):
         options = {
             "n_episodes": args.episodes,
