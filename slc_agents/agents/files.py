@@ -167,8 +167,11 @@ def read_agent(
             if training is not None:
                 with show_progress(f"reading {Path(path).name}", archive.nbytes, visible=progress_bar) as progress:
                     archive.verify(progress)
-                new_output = config.logger_kwargs != saved_config.logger_kwargs
-                _load_training(model, training, archive, new_seed="seed" in overrides, new_output=new_output)
+                _load_training(model, training, archive, new_seed="seed" in overrides)
+                # Its run's folder, which may have been moved, is its own; another is not.
+                folder, is_same = model.logger.output_dir, config.logger_kwargs == saved_config.logger_kwargs
+                is_inside = folder is not None and archive.path.resolve().is_relative_to(folder.resolve())
+                model._owns_output = is_same or is_inside
                 stack.pop_all()  # it stays open until the buffer is read, which is when training begins
     return model
 
@@ -194,9 +197,7 @@ def _training(manifest: Mapping[str, Any], trust: bool) -> Any:
     return {**training, "episodes": episodes}
 
 
-def _load_training(
-    agent: Agent[Any], training: Mapping[str, Any], archive: Archive, *, new_seed: bool, new_output: bool
-) -> None:
+def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Archive, *, new_seed: bool) -> None:
     memory = _stored_buffer(archive)
     size, capacity = memory["reward"].shape[0], agent.config.replay_size
     if size > capacity:
@@ -214,7 +215,6 @@ def _load_training(
     else:
         for name, state in training["streams"].items():
             set_generator_state(agent._generators[name], state)
-    agent._owns_output = not new_output
     agent._loaded_callbacks = training["callbacks"]
     agent.logger.load_state_dict(training["logger"])
 

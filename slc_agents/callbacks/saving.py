@@ -78,6 +78,7 @@ class CheckpointCallback(Callback):
         self._written: list[str] = []  # names, the newest last
         self._best: str | None = None
         self._best_return: float | None = None
+        self._best_before: tuple[str | None, float | None] = (None, None)
         self._periods = 0
         self._saved_at: float | None = None
         self._saved_step = -1
@@ -113,6 +114,7 @@ class CheckpointCallback(Callback):
         self._written.append(name)
         score = self.model.mean_recent_return
         if score is not None and (self._best_return is None or self.model.is_better(score, self._best_return)):
+            self._best_before = self._best, self._best_return
             self._best, self._best_return = name, score
         self.model.save(self.save_path / name, replay_buffer=self.save_replay_buffer)
         self._saved_at, self._saved_step = None, self.num_timesteps
@@ -135,6 +137,8 @@ class CheckpointCallback(Callback):
             return
         # Only those that are there: what couldn't be written must not cost the last one that was.
         present = [name for name in self._written if (self.save_path / name).exists()]
+        if self.keep_best and self._best not in present:
+            self._best, self._best_return = self._best_before
         kept = {*present[-self.keep :], *([self._best] if self.keep_best else [])}
         for name in [name for name in self._written if name not in kept]:
             self._written.remove(name)

@@ -157,10 +157,9 @@ def _resume(args: argparse.Namespace) -> int:
     importable(plan.env_id)
     remove_partial_files(folder)
     model = _from_checkpoint(plan, folder, trust=args.trust)
-    for name in (AGENT_FILE, CONFIG_FILE):  # written anew, from what the checkpoint holds
-        (folder / name).unlink(missing_ok=True)
     if model is None:  # it was killed before there was one
-        (folder / PROGRESS_FILE).unlink(missing_ok=True)
+        for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
+            (folder / name).unlink(missing_ok=True)
         agent = agent_class(plan.algo)
         config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
         model = agent(plan.policy, plan.env_id, config)

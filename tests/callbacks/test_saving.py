@@ -71,6 +71,22 @@ def test_what_could_not_be_written_costs_nothing(tmp_path):
     assert names(tmp_path) == ["model_10_steps.zip"]
 
 
+def test_a_best_that_could_not_be_written_costs_not_the_one_before(tmp_path):
+    model = FakeModel()
+    callback = CheckpointCallback(10, tmp_path, keep=1, keep_best=True)
+    model.mean_recent_return = 1.0
+    run_steps(callback, model, 15, ends=False)
+    model.mean_recent_return = 0.0
+    run_steps(callback, model, 25, ends=False)
+    write, model.mean_recent_return = model.save, 2.0
+    model.save = lambda path, *, replay_buffer=False: None  # as where the disk is full
+    run_steps(callback, model, 35)
+    assert callback.best_path == tmp_path / "model_10_steps.zip"
+    model.save, model.mean_recent_return = write, 0.5
+    run_steps(callback, model, 45)
+    assert names(tmp_path) == ["model_10_steps.zip", "model_40_steps.zip"]
+
+
 def test_one_that_has_diverged_is_not_saved(tmp_path):
     model = FakeModel()
     callback = CheckpointCallback(10, tmp_path)

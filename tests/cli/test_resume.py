@@ -162,6 +162,24 @@ def test_checkpoints_that_can_t_be_read_are_no_reason_to_begin_again(
     assert "holds a run already (checkpoints)" in command("train", "sac", "Pendulum-v1", "--out", "x").err
 
 
+def test_going_on_that_fails_leaves_the_agent(
+    small: list[str], command: Command, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slc_agents.cli import train
+
+    stop_at(137)
+    command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x")
+    before = Path("x/agent.zip").read_bytes()
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(train, "_train", fail)
+    Path("x").rename("moved")
+    assert command("train", "--resume", "moved").code == 1
+    assert Path("moved/agent.zip").read_bytes() == before
+
+
 def test_what_makes_no_sense(small: list[str], command: Command, stop_at: Any) -> None:
     stop_at(137)
     command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x")
