@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.pytorch.export import FORMATS, export_policy
+from slc_agents.pytorch.fused import fuse
+from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.policies import TensorObservation
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.seeding import Stream
@@ -37,57 +39,6 @@ class TensorBatch(NamedTuple):
     next_observation: TensorObservation  # [B, *shape]
     discount: Tensor  # [B], gamma (1 - terminated)
     terminated: Tensor  # [B], bool
-
-
-class Optimizer:
-    """Adam over one group of parameters, whose learning rate is a tensor filled in place.
-
-    Args:
-        parameters: What it moves, by name.
-    """
-
-    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        self.parameters = dict(parameters)
-        device = next(iter(self.parameters.values())).device
-        self.rate = torch.zeros((), dtype=torch.float32, device=device)
-        self.adam = torch.optim.Adam(list(self.parameters.values()), lr=self.rate, fused=device.type != "mps")
-        for parameter in self.parameters.values():
-            # Adam makes its state at its first step; made here, an agent is whole before it has trained.
-            self.adam.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=device),
-                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            }
-
-    def minimise(self, loss: Tensor) -> None:
-        """Takes one step down a loss."""
-        self.adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-
-    def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
-        """Yields each parameter's name with one of its two moments and that moment's letter."""
-        for name, parameter in self.parameters.items():
-            state = self.adam.state[parameter]
-            yield name, state["exp_avg"], "m"
-            yield name, state["exp_avg_sq"], "v"
-
-    @property
-    def steps(self) -> int:
-        """Steps taken so far."""
-        return int(next(iter(self.adam.state.values()))["step"].item())
-
-    @steps.setter
-    def steps(self, steps: int) -> None:
-        for state in self.adam.state.values():
-            state["step"].fill_(float(steps))
-
-
-class NoOptimizer:
-    """Stands where there is nothing to learn."""
-
-    def minimise(self, loss: Tensor) -> None:
-        """Does nothing."""
 
 
 def frozen_alias(module: ModuleT) -> ModuleT:
@@ -133,11 +84,27 @@ class TorchLearner(ABC):
         self.polyak = polyak
         self.generators = generators
         self.n_actions = int(np.prod(self.policy.action_space.shape))
-        self.frozen_critic = frozen_alias(self.policy.critic)
         self.optimizers: dict[str, Optimizer | NoOptimizer] = {}
         self._rate_names: dict[str, str] = {}
         self._metrics = torch.zeros(len(self.metric_names), dtype=torch.float32, device=device)
         self._metric_steps = 0
+
+    def connect(self) -> None:
+        """Makes the networks that the losses compute with, which share the policy's parameters and do what it does.
+
+        Called when the optimisers are there, since these move the parameters in memory.
+        """
+        policy = self.policy
+        self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
+        for group in by_type(policy.critic_target.parameters()):
+            move_together(group)
+        self.actor, self.critic, self.critic_target = (
+            fuse(net) for net in (policy.actor, policy.critic, policy.critic_target)
+        )
+        self.frozen_critic = fuse(frozen_alias(policy.critic))
+        self._target_pairs = merge_runs(
+            [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
+        )
 
     @abstractmethod
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
@@ -152,13 +119,14 @@ class TorchLearner(ABC):
         """
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the alias, which a copy or a pickle would make a network of its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "frozen_critic"}
+        """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
+        sharing = ("actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_minds_its_mode")
+        return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Makes the alias anew."""
+        """Makes it anew."""
         self.__dict__.update(state)
-        self.frozen_critic = frozen_alias(self.policy.critic)
+        self.connect()
 
     # -- acting ----------------------------------------------------------------------------------------------------
 
@@ -200,10 +168,12 @@ class TorchLearner(ABC):
                 f"needs more memory than this machine can give ({error}); lower them"
             ) from error
         block_noise = torch.from_numpy(noise).to(self.device)
-        self.policy.train()
+        if self._minds_its_mode:
+            self.policy.train()
         for rows, step_noise in zip(indices, block_noise, strict=True):
             self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
-        self.policy.eval()
+        if self._minds_its_mode:
+            self.policy.eval()
         self._metric_steps += n
 
     def minimise(self, loss: Tensor, name: str) -> None:
@@ -213,8 +183,7 @@ class TorchLearner(ABC):
     @torch.no_grad()
     def move_targets(self) -> None:
         """Moves the target networks towards the critics: target = polyak target + (1 - polyak) critic."""
-        pairs = zip(self.policy.critic_target.parameters(), self.policy.critic.parameters(), strict=True)
-        for target, parameter in pairs:
+        for target, parameter in self._target_pairs:
             target.lerp_(parameter, 1.0 - self.polyak)
         for target, buffer in zip(self.policy.critic_target.buffers(), self.policy.critic.buffers(), strict=True):
             target.copy_(buffer)
@@ -361,6 +330,12 @@ class TorchLearner(ABC):
             torch.from_numpy(batch.discount).to(self.device),
             torch.from_numpy(batch.terminated).to(self.device),
         )
+
+
+def _ignores_its_mode(module: nn.Module) -> bool:
+    """Whether a module, apart from its parts, is known to do the same in training as otherwise."""
+    cls = type(module)
+    return cls.__module__.startswith("slc_agents.") or cls in (nn.Sequential, nn.Identity, nn.ReLU, nn.Tanh)
 
 
 def _is_stacked(module: nn.Module, name: str) -> bool:

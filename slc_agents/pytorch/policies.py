@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from slc_agents.errors import UnsupportedSpaceError, check_whole_number, reject_unknown_keywords
 from slc_agents.pytorch.critics import CriticEnsemble
@@ -114,7 +113,7 @@ class SquashedGaussianActor(nn.Module):
         """
         hidden = self.trunk(features)
         log_std = self.log_std(hidden).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return _squashed_sample(self.mean(hidden), log_std, noise)
+        return squashed_sample(self.mean(hidden), log_std, noise)
 
     def mean_action(self, features: Tensor) -> Tensor:
         """Returns the deterministic action [B, n_actions]: the squashed mean."""
@@ -165,20 +164,21 @@ class StateDependentNoiseActor(nn.Module):
             std = torch.where(self.log_std <= 0, std, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0)
         variance = hidden.square() @ std.square()  # of a sum of independent weights times what is hidden
         log_std = 0.5 * (variance + GSDE_EPSILON).log()
-        return _squashed_sample(self.clip(self.mean(hidden)), log_std, noise)
+        return squashed_sample(self.clip(self.mean(hidden)), log_std, noise)
 
     def mean_action(self, features: Tensor) -> Tensor:
         """Returns the deterministic action [B, n_actions]: the squashed mean."""
         return torch.tanh(self.clip(self.mean(self.trunk(features))))
 
 
-def _squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Returns tanh(mean + std noise) [B, n_actions] and its log-probabilities [B]."""
-    u = mean + log_std.exp() * noise
-    log_normal = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
-    # log(1 - tanh(u)^2), in a form that doesn't round to log(0) for large u.
-    log_slope = 2.0 * (math.log(2.0) - u - softplus(-2.0 * u))
-    return torch.tanh(u), (log_normal - log_slope).sum(dim=-1)
+    u = torch.addcmul(mean, log_std.exp(), noise)
+    # Of each dimension, log N(u) = -noise²/2 - log_std - log(2π)/2, and from it log(1 - tanh(u)²) is taken: that is
+    # 2 log 2 - 2 log(exp(u) + exp(-u)), in a form that doesn't round to log(0) for large u.
+    constant = mean.shape[-1] * (0.5 * math.log(2.0 * math.pi) + 2.0 * math.log(2.0))
+    variable = torch.addcmul(2.0 * torch.logaddexp(u, -u) - log_std, noise, noise, value=-0.5)
+    return torch.tanh(u), variable.sum(dim=-1) - constant
 
 
 class MlpPolicy(nn.Module):
@@ -278,7 +278,7 @@ class MlpPolicy(nn.Module):
         parts = observation if isinstance(observation, dict) else {"": observation}
         boxes = observation_boxes(self.observation_space)
         flat = [
-            parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float() / input_scale(boxes[key])
+            _scaled(parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float(), boxes[key])
             for key in keys
         ]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
@@ -599,6 +599,11 @@ def make_policy(
 
 def _is_finite_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
+
+
+def _scaled(flat: Tensor, box: spaces.Box) -> Tensor:
+    scale = input_scale(box)
+    return flat if scale == 1.0 else flat / scale
 
 
 def input_scale(box: spaces.Box) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from slc_agents.pytorch.learner import TensorBatch, TorchLearner
 from slc_agents.pytorch.multiplier import make_multiplier
@@ -54,6 +55,7 @@ class SACLearner(TorchLearner):
         self.add_optimizer("actor", "lr_a", [(k, p) for k, p in trained if k.startswith("actor.")])
         self.add_optimizer("critic", "lr_c", [(k, p) for k, p in trained if not k.startswith("actor.")])
         self.add_optimizer("alpha", "lr_alpha", self.alpha.named_parameters(prefix="alpha"))
+        self.connect()
 
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
         """Does one gradient step; see `TorchLearner.step`."""
@@ -82,11 +84,12 @@ class SACLearner(TorchLearner):
         """
         with torch.no_grad():
             next_features = self.policy.features(batch.next_observation)
-            next_action, next_log_prob = self.policy.actor(next_features, noise)
-            next_q = self.policy.critic_target(next_features, next_action).amin(dim=0)  # [B]
+            next_action, next_log_prob = self.actor(next_features, noise)
+            next_q = self.critic_target(next_features, next_action).min(dim=0).values  # [B]
             target = batch.reward + batch.discount * (next_q - alpha * next_log_prob)  # [B]
-        q = self.policy.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
-        return 0.5 * (q - target).square().mean(dim=1).sum(), q.mean()
+        q = self.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
+        loss = 0.5 * mse_loss(q, target.expand_as(q), reduction="sum") / len(target)
+        return loss, q.detach().mean()
 
     def actor_loss(self, batch: TensorBatch, alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """L_π = mean(α log π(a|o) - min_i Q_i(o, a)), a ~ π(·|o), with the critics just updated.
@@ -95,13 +98,13 @@ class SACLearner(TorchLearner):
             The loss (eqs. 7 and 9 of the paper), and log π(a|o) [B].
         """
         features = self.policy.features(batch.observation).detach()
-        action, log_prob = self.policy.actor(features, noise)
-        q = self.frozen_critic(features, action).amin(dim=0)  # [B]
+        action, log_prob = self.actor(features, noise)
+        q = self.frozen_critic(features, action).min(dim=0).values  # [B]
         return (alpha * log_prob - q).mean(), log_prob
 
     def alpha_loss(self, log_prob: Tensor) -> Tensor:
         """L_α = -mean(α (log π(a|o) + H̄)), eq. 18 of the paper: above the target entropy, α falls."""
-        loss: Tensor = -(self.alpha() * (log_prob + self.target_entropy)).mean()
+        loss: Tensor = -self.alpha() * (log_prob.mean() + self.target_entropy)
         return loss
 
     def modules(self) -> dict[str, nn.Module]:

@@ -1,0 +1,194 @@
+"""Adam over parameters that lie side by side, so that one call moves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+__all__ = ["NoOptimizer", "Optimizer", "by_type", "lay_out", "merge_runs", "move_together"]
+
+ALIGNMENT = 64  # bytes; each parameter begins at a multiple, as matrix products like it
+
+
+def lay_out(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Makes zeroed memory for tensors of one type and device, side by side.
+
+    Args:
+        tensors: What there is to be room for.
+
+    Returns:
+        The memory as one flat tensor, with gaps of zeros, and a contiguous view of it for each of the tensors.
+    """
+    first = tensors[0]
+    step = ALIGNMENT // first.element_size() if ALIGNMENT % first.element_size() == 0 else 1
+    starts, size = [], 0
+    for tensor in tensors:
+        starts.append(size)
+        size += -(-tensor.numel() // step) * step
+    flat = torch.zeros(size, dtype=first.dtype, device=first.device)
+    return flat, [flat[i : i + t.numel()].view(t.shape) for i, t in zip(starts, tensors, strict=True)]
+
+
+def move_together(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Moves parameters of one type and device into one piece of memory, which is returned as a flat tensor."""
+    flat, views = lay_out(parameters)
+    for parameter, view in zip(parameters, views, strict=True):
+        view.copy_(parameter.detach())
+        parameter.data = view
+    return flat
+
+
+def by_type(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Returns parameters in groups of one type each."""
+    groups: dict[torch.dtype, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(parameter.dtype, []).append(parameter)
+    return list(groups.values())
+
+
+def merge_runs(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Joins pairs of tensors whose partners lie behind each other, at equal distances, into pairs of flat ones.
+
+    Args:
+        pairs: Tensors with their partners, of equal shapes.
+
+    Returns:
+        Pairs that share the memory of the given ones; those that aren't contiguous stay as they are.
+    """
+    merged: list[tuple[Tensor, Tensor]] = []
+    run: list[tuple[Tensor, Tensor]] = []
+    for pair in [*pairs, None]:
+        if pair is not None and run and _follows(run[-1], pair):
+            run.append(pair)
+            continue
+        if len(run) > 1:
+            (a, b), (last, _) = run[0], run[-1]
+            size = last.storage_offset() - a.storage_offset() + last.numel()
+            merged.append((a.detach().as_strided((size,), (1,)), b.detach().as_strided((size,), (1,))))
+        else:
+            merged += run
+        run = [] if pair is None else [pair]
+    return merged
+
+
+def _follows(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> bool:
+    gaps = set()
+    for a, b in zip(before, after, strict=True):
+        if not (a.is_contiguous() and b.is_contiguous()) or a.dtype != b.dtype or a.numel() == 0:
+            return False
+        if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+            return False
+        gaps.add(b.storage_offset() - a.storage_offset() - a.numel())
+    gap = gaps.pop()
+    return not gaps and 0 <= gap < ALIGNMENT
+
+
+class Optimizer:
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980) over one group of parameters, with its default settings.
+
+    It moves the parameters into memory of its own, where they lie side by side, and so do their gradients and moments.
+    Its learning rate is a tensor that is filled in place.
+
+    Args:
+        parameters: What it moves, by name; all on one device.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.parameters = dict(parameters)
+        device = next(iter(self.parameters.values())).device
+        self.rate = torch.zeros((), dtype=torch.float32, device=device)
+        self.groups = [_Group(group) for group in by_type(self.parameters.values())]
+
+    def minimise(self, loss: Tensor) -> None:
+        """Takes one step down a loss."""
+        for group in self.groups:
+            group.clear_gradients()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Moves the parameters by the gradients that they have."""
+        groups = self.groups
+        adam(
+            [group.flat for group in groups],
+            [group.gradient for group in groups],
+            [group.m for group in groups],
+            [group.v for group in groups],
+            [],
+            [group.steps for group in groups],
+            foreach=False,
+            fused=self.rate.device.type != "mps",
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.rate,  # type: ignore[arg-type]
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
+        """Yields each parameter's name with one of its two moments and that moment's letter."""
+        moments = {id(p): pair for group in self.groups for p, pair in group.moments()}
+        for name, parameter in self.parameters.items():
+            m, v = moments[id(parameter)]
+            yield name, m, "m"
+            yield name, v, "v"
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return int(self.groups[0].steps.item())
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        for group in self.groups:
+            group.steps.fill_(float(steps))
+
+
+class _Group:
+    """Parameters of one type, in one piece of memory, and what Adam knows of them."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+        self._move_in()
+        self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.steps = torch.zeros((), dtype=torch.float32, device=self.flat.device)
+
+    def _move_in(self) -> None:
+        self.flat = move_together(self.parameters)
+        self.gradient, self.gradients = lay_out(self.parameters)
+
+    def clear_gradients(self) -> None:
+        """Sets the gradients to zero. They are given to the parameters anew: whoever took them away meant no harm."""
+        self.gradient.zero_()
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+
+    def moments(self) -> Iterator[tuple[nn.Parameter, tuple[Tensor, Tensor]]]:
+        """Yields each parameter with views of its first and second moment."""
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            start = gradient.storage_offset()
+            part = slice(start, start + parameter.numel())
+            yield parameter, (self.m[part].view(parameter.shape), self.v[part].view(parameter.shape))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the memory that the parameters lie in: a copy's and a pickle's parameters lie elsewhere."""
+        return {name: self.__dict__[name] for name in ("parameters", "m", "v", "steps")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Moves the parameters in anew."""
+        self.__dict__.update(state)
+        self._move_in()
+
+
+class NoOptimizer:
+    """Stands where there is nothing to learn."""
+
+    def minimise(self, loss: Tensor) -> None:
+        """Does nothing."""
