@@ -93,6 +93,9 @@ class AgentLearner(loop.Learner, Protocol):
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
 
+    def describe(self) -> str:
+        """Returns a line that says how gradient steps are computed."""
+
 
 class Agent(ABC, Generic[ConfigT]):
     """Base of all agents.
@@ -321,6 +324,7 @@ class Agent(ABC, Generic[ConfigT]):
     def _train(self, callbacks: Callback, progress_bar: bool) -> Self:
         self.logger.prepare()
         self._refuse_foreign_output()
+        self.logger.note(self._learner.describe())
         everything: list[Callback] = [callbacks]
         if self.logger.output_dir is not None:
             everything.append(

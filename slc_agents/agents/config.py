@@ -23,6 +23,7 @@ import pydantic
 import pydantic.dataclasses
 from pydantic import BeforeValidator, Field
 
+from slc_agents.compute import ComputeOptions
 from slc_agents.errors import ConfigError, check_path, reject_unknown_keywords
 from slc_agents.logger import validate_logger_kwargs
 from slc_agents.schedulers import (
@@ -153,6 +154,12 @@ def _own_copy(value: object) -> object:
 def _logger_kwargs(value: object) -> object:
     if isinstance(value, Mapping):
         validate_logger_kwargs(value)
+    return _own_copy(value)
+
+
+def _compute_kwargs(value: object) -> object:
+    if isinstance(value, Mapping):
+        ComputeOptions.parse(value)
     return _own_copy(value)
 
 
@@ -357,6 +364,13 @@ class AgentConfig:
 
     device: str = "cpu"
     """Where the networks live: cpu, gpu, gpu:N, cuda, cuda:N, mps or auto."""
+
+    compute_kwargs: Annotated[dict[str, Any], BeforeValidator(_compute_kwargs)] = dataclasses.field(
+        default_factory=dict
+    )
+    """How gradient steps are computed, where it isn't to be chosen by itself: `precision` (`float32`, or `bfloat16`
+    between hidden layers), `num_threads`, `matmul` (`default` or `onednn`), `fused` (False: networks run layer by
+    layer)."""
 
     logger_kwargs: Annotated[dict[str, Any], BeforeValidator(_logger_kwargs)] = dataclasses.field(default_factory=dict)
     """Where the log goes: `output_dir` (None: nothing is written to disk), `exp_name`, `sinks`, `verbose`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, SACConfig
+from slc_agents.compute import ComputeOptions
 from slc_agents.seeding import make_seed
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class SAC(Agent[SACConfig]):
             replay_size: int = 1_000_000,
             seed: int | None = None,
             device: str = "cpu",
+            compute_kwargs: dict[str, Any] = ...,  # {}
             logger_kwargs: dict[str, Any] = ...,  # {}
             save_freq: int = 1,
             start_policy: Any = None,
@@ -110,4 +112,5 @@ class SAC(Agent[SACConfig]):
             adaptive_temperature=config.adaptive_temperature,
             target_entropy=config.target_entropy,
             generators=self._generators,
+            compute=ComputeOptions.parse(config.compute_kwargs),
         )

@@ -47,5 +47,12 @@ class ConsoleSink:
                 table.add_row(Text(f"  {name}" if group else name), Text(shown))
         (self._console or rich.get_console()).print(table)
 
+    def write_note(self, text: str) -> None:
+        """Prints a line."""
+        import rich
+        from rich.text import Text
+
+        (self._console or rich.get_console()).print(Text(text))
+
     def close(self) -> None:
         """Does nothing: the console is not ours to close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -180,6 +181,18 @@ class Logger:
             if write_figure is not None:
                 for key, image in figures.items():
                     write_figure(key, image, step)
+
+    def note(self, text: str) -> None:
+        """Tells those who look on: a line where rows are printed, and in Python's log of this package, at level INFO.
+
+        Args:
+            text: What there is to tell.
+        """
+        logging.getLogger("slc_agents").info(text)
+        for sink in self.sinks:
+            write = getattr(sink, "write_note", None)
+            if write is not None:
+                write(text)
 
     def write_hyperparameters(self, hyperparameters: Mapping[str, Any]) -> None:
         """Hands hyperparameters to the sinks that record such: TensorBoard and Weights & Biases.

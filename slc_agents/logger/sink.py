@@ -18,6 +18,7 @@ class Sink(Protocol):
     It may have more methods, which are called where they are there:
 
     - `write_hyperparameters(hyperparameters)`, when training starts, with a flat mapping;
+    - `write_note(text)`, when there is something to tell, with a line of text;
     - `write_histogram(key, values, step)`, after a row, with finite numbers, float64 [n], n >= 1;
     - `write_figure(key, image, step)`, after a row, with red, green and blue, uint8 [height, width, 3].
     """

@@ -1,8 +1,8 @@
 """The usual networks as single nodes of autograd, with derivatives written by hand: the same numbers, in less time.
 
-Autograd records and replays dozens of small operations for a network; here each network is one node that runs its matrix
-products and little else. `fuse` puts these in the place of what they compute, wherever it knows a network by its very
-class; everything else it leaves alone. What is fused shares its parameters with the module that it was made from.
+Autograd records and replays dozens of small operations for a network; here each network is one node that runs its
+matrix products and little else. `fuse` puts these in the place of what they compute, wherever it knows a network by its
+very class; everything else it leaves alone. What is fused shares its parameters with the module that it was made from.
 
 A node leaves the gradients of its parameters where autograd would, in `parameter.grad`, by adding to what is there.
 """
@@ -71,7 +71,8 @@ class _Stack:
         is_ensemble = self.layers[0][0].weight.dim() == 3
         outputs = [x.expand(len(self.layers[0][0].weight), *x.shape) if is_ensemble and x.dim() == 2 else x]
         for i, (layer, activation) in enumerate(self.layers):
-            weight, bias = layer.weight, layer.bias
+            weight: Tensor = layer.weight
+            bias: Tensor = layer.bias
             if i > 0 and self.dtype is not torch.float32:
                 outputs[i] = outputs[i].to(self.dtype)
                 weight, bias = weight.to(self.dtype), bias.to(self.dtype)
@@ -187,7 +188,7 @@ class _TrunkNode(torch.autograd.Function):
         return outputs[-1].to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         outputs = ctx.saved_tensors
         gradient = ctx.stack.backward(outputs, gradient.to(outputs[-1].dtype, copy=True))
         if not ctx.needs_input_grad[0]:
@@ -236,7 +237,7 @@ class _CriticNode(torch.autograd.Function):
         return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         net = ctx.net
         values, *outputs = ctx.saved_tensors
         gradient = net.value_activation.backward(gradient.clone(), values)  # [n_critics, B]
@@ -293,9 +294,7 @@ class FusedActor(_Fused):
 
 class _ActorNode(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor) -> tuple[Tensor, Tensor]:
         ctx.net = net
         outputs, mean, raw = net.compute(features)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
@@ -305,9 +304,7 @@ class _ActorNode(torch.autograd.Function):
         return action, log_prob
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor) -> tuple[Tensor | None, ...]:
         net = ctx.net
         action, scale, is_clamped, *outputs = ctx.saved_tensors
         column = log_prob_gradient.unsqueeze(-1)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slc_agents.buffers import ReplayBuffer
+from slc_agents.compute import ComputeOptions
+from slc_agents.pytorch.accelerate import choose_plan
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
@@ -62,6 +64,7 @@ class TorchLearner(ABC):
         device: Where they live.
         batch_size: Transitions in a minibatch.
         polyak: Part of the old target kept in each update of the target networks.
+        compute: What the user has said of how to compute; see `slc_agents.pytorch.accelerate` for what is chosen.
         generators: Random streams: `action` for the noise of sampled actions, `learner` for that of gradient steps.
     """
 
@@ -76,12 +79,14 @@ class TorchLearner(ABC):
         batch_size: int,
         polyak: float,
         generators: Mapping[Stream, np.random.Generator],
+        compute: ComputeOptions,
     ) -> None:
         # Its parts are its class's business; some, such as dropout, act only while it learns.
         self.policy = cast("Any", policy.to(device).eval())
         self.device = device
         self.batch_size = batch_size
         self.polyak = polyak
+        self.compute = compute
         self.generators = generators
         self.n_actions = int(np.prod(self.policy.action_space.shape))
         self.optimizers: dict[str, Optimizer | NoOptimizer] = {}
@@ -95,13 +100,14 @@ class TorchLearner(ABC):
         Called when the optimisers are there, since these move the parameters in memory.
         """
         policy = self.policy
+        self.plan = choose_plan(policy, self.device, self.batch_size, self.compute)
         self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
         for group in by_type(policy.critic_target.parameters()):
             move_together(group)
-        self.actor, self.critic, self.critic_target = (
-            fuse(net) for net in (policy.actor, policy.critic, policy.critic_target)
-        )
-        self.frozen_critic = fuse(frozen_alias(policy.critic))
+        nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
+        if self.plan.fused:
+            nets = [fuse(net, self.plan.dtype) for net in nets]
+        self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
         )
@@ -120,7 +126,7 @@ class TorchLearner(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
-        sharing = ("actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_minds_its_mode")
+        sharing = ("plan", "actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_minds_its_mode")
         return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -170,8 +176,9 @@ class TorchLearner(ABC):
         block_noise = torch.from_numpy(noise).to(self.device)
         if self._minds_its_mode:
             self.policy.train()
-        for rows, step_noise in zip(indices, block_noise, strict=True):
-            self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
+        with self.plan.in_force():
+            for rows, step_noise in zip(indices, block_noise, strict=True):
+                self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
         if self._minds_its_mode:
             self.policy.eval()
         self._metric_steps += n
@@ -242,6 +249,10 @@ class TorchLearner(ABC):
         """
         found = find_weights(path)
         return None if found is None else read_weights(found, self.policy, opt_type)
+
+    def describe(self) -> str:
+        """Returns a line that says how gradient steps are computed."""
+        return str(self.plan)
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""

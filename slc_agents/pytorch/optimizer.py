@@ -126,7 +126,7 @@ class Optimizer:
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
-            lr=self.rate,  # type: ignore[arg-type]
+            lr=self.rate,
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.learner import TensorBatch, TorchLearner
 from slc_agents.pytorch.multiplier import make_multiplier
 from slc_agents.seeding import Stream
@@ -32,6 +33,7 @@ class SACLearner(TorchLearner):
         adaptive_temperature: Whether the temperature is learned.
         target_entropy: H̄; None: minus the number of action dimensions.
         generators: Random streams `action` and `learner`.
+        compute: What the user has said of how to compute.
     """
 
     metric_names = ("critic_loss", "actor_loss", "alpha_loss", "alpha", "entropy", "q_value")
@@ -47,8 +49,11 @@ class SACLearner(TorchLearner):
         adaptive_temperature: bool,
         target_entropy: float | None,
         generators: Mapping[Stream, np.random.Generator],
+        compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     ) -> None:
-        super().__init__(policy, device=device, batch_size=batch_size, polyak=polyak, generators=generators)
+        super().__init__(
+            policy, device=device, batch_size=batch_size, polyak=polyak, generators=generators, compute=compute
+        )
         self.alpha = make_multiplier(alpha, learned=adaptive_temperature).to(device)
         self.target_entropy = float(-self.n_actions if target_entropy is None else target_entropy)
         trained = [pair for pair in self.policy.named_parameters() if pair[1].requires_grad]
