@@ -1,0 +1,69 @@
+"""What a user may say of how gradient steps are computed, as far as it isn't chosen for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from slc_agents.errors import ConfigError, check_flag, check_whole_number, reject_unknown_keywords
+
+__all__ = ["ComputeOptions", "MatmulPath", "Precision"]
+
+Precision = Literal["float32", "bfloat16"]
+MatmulPath = Literal["default", "onednn"]
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How gradient steps are computed. None leaves a choice to the learner, which makes the same one every time.
+
+    Attributes:
+        precision: Type of the matrix products between hidden layers; parameters and all else are float32.
+        num_threads: Threads of a gradient step on the CPU.
+        matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
+        fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
+
+    Raises:
+        ConfigError: If a value is not allowed.
+    """
+
+    precision: Precision = "float32"
+    num_threads: int | None = None
+    matmul: MatmulPath | None = None
+    fused: bool = True
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("precision", get_args(Precision)), ("matmul", (None, *get_args(MatmulPath)))):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"compute_kwargs: {name}={value!r}; allowed are {', '.join(map(repr, allowed))}")
+        try:
+            if self.num_threads is not None:
+                object.__setattr__(self, "num_threads", check_whole_number("num_threads", self.num_threads))
+            object.__setattr__(self, "fused", check_flag("fused", self.fused))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"compute_kwargs: {error}") from None
+        if self.precision != "float32" and not self.fused:
+            raise ConfigError(
+                f"compute_kwargs: precision={self.precision!r} with fused=False: only fused networks compute in it"
+            )
+
+    @classmethod
+    def parse(cls, kwargs: Mapping[str, Any]) -> Self:
+        """Makes options of an agent's `compute_kwargs`.
+
+        Raises:
+            ConfigError: If a value is not allowed.
+            TypeError: If a key is unknown; the message names the nearest valid one.
+        """
+        reject_unknown_keywords(kwargs, [field.name for field in fields(cls)], "compute_kwargs", _ELSEWHERE)
+        return cls(**kwargs)
+
+
+_ELSEWHERE = {
+    "threads": "here it is num_threads",
+    "dtype": "here it is precision, 'float32' or 'bfloat16'",
+    "device": "it is a keyword of the agent itself",
+    "batch_size": "it is a keyword of the agent itself",
+}
