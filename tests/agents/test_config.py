@@ -75,6 +75,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("device", 0, "string"),
     ("policy_kwargs", [("hidden_sizes", [8])], "dictionary"),
     ("logger_kwargs", None, "dictionary"),
+    ("compute_kwargs", None, "dictionary"),
     ("lr_a", {"type": "cosine"}, "'constant', 'linear', 'exponential'"),
     ("lr_c", {"type": "linear", "initial": 1e-3}, "initial, final"),
 ]

@@ -48,6 +48,7 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "replay_size": (["1_000"], 1000),
     "seed": (["5"], 5),
     "device": (["cuda:0"], "cuda:0"),
+    "compute_kwargs": (["{precision: bfloat16, num_threads: 1}"], {"precision": "bfloat16", "num_threads": 1}),
     "logger_kwargs": (
         ["{output_dir: x, sinks: [csv, tensorboard]}"],
         {"output_dir": "x", "sinks": ["csv", "tensorboard"]},

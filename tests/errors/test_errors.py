@@ -16,6 +16,7 @@ from error_cases import CASES, SMALL, PushEnv
 import slc_agents.callbacks as callbacks
 from slc_agents import SAC, SACConfig, load
 from slc_agents.buffers import ReplayBuffer
+from slc_agents.compute import ComputeOptions
 from slc_agents.errors import ArchiveError, NonFiniteError
 from slc_agents.evaluation import evaluate_policy
 from slc_agents.logger import LOGGER_KEYS
@@ -162,6 +163,7 @@ def test_everything_has_a_case() -> None:
     wanted = {f"SACConfig.{field.name}" for field in dataclasses.fields(SACConfig)}
     wanted |= {f"policy_kwargs.{name}" for name in EncoderPolicy.__init__.__kwdefaults__}
     wanted |= {f"logger_kwargs.{key}" for key in LOGGER_KEYS}
+    wanted |= {f"compute_kwargs.{field.name}" for field in dataclasses.fields(ComputeOptions)}
     wanted |= {f"SAC.{name}" for name in ("policy", "env", "config", "eval_env", "verbose")}
     methods = ("learn", "resume", "save", "export", "set_parameters", "set_env", "evaluate")
     wanted |= {f"{method}.{name}" for method in methods for name in parameters_of(getattr(SAC, method))}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.learner import TensorBatch
 from slc_agents.pytorch.policies import make_policy
 from slc_agents.pytorch.sac import SACLearner
@@ -30,6 +31,7 @@ def _make_learner(
     alpha: float = 0.7,
     adaptive_temperature: bool = True,
     target_entropy: float | None = None,
+    compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     **policy_kwargs: Any,
 ) -> SACLearner:
     return SACLearner(
@@ -41,6 +43,7 @@ def _make_learner(
         adaptive_temperature=adaptive_temperature,
         target_entropy=target_entropy,
         generators={stream: make_generator(seed, stream) for stream in ("action", "learner")},
+        compute=compute,
     )
 
 
@@ -53,9 +56,14 @@ def _make_batch(learner: SACLearner, seed: int, gamma: float = 0.9) -> tuple[Ten
         return torch.from_numpy((scale * rng.standard_normal(shape)).astype(np.float32))
 
     def observation() -> Any:
+        def values(box: Any) -> torch.Tensor:
+            if box.dtype == np.uint8:
+                return torch.from_numpy(rng.integers(0, 256, (n, *box.shape), dtype=np.uint8))
+            return floats(n, *(box.shape or ()))
+
         if isinstance(space, gymnasium.spaces.Dict):
-            return {key: floats(n, *(box.shape or ())) for key, box in space.spaces.items()}
-        return floats(n, *space.shape)
+            return {key: values(box) for key, box in space.spaces.items()}
+        return values(space)
 
     terminated = torch.from_numpy(rng.random(n) < 1 / 3)
     batch = TensorBatch(

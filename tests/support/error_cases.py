@@ -345,6 +345,7 @@ def _fields() -> Iterator[Case]:
         yield _field("policy_kwargs", value, value, "dictionary")
     for value in ("None", "3", "'runs'", "[]", "True"):
         yield _field("logger_kwargs", value, value, "dictionary", shown=value == "'runs'")
+        yield _field("compute_kwargs", value, value, "dictionary")
     for value in ("3", "True", "nan", "[]", "{}", "object", "SAC", "b'x'"):
         yield _field("start_policy", value, "received", "path, a zoo name or an agent", error=TypeError)
     yield _field("start_policy", "''", "path", error=ValueError)
@@ -983,12 +984,31 @@ def _commands() -> Iterator[Case]:
         yield Case("The command line", line.partition(" ")[2].split(" ")[0], line, code, words, shown)
 
 
+def _compute_kwargs() -> Iterator[Case]:
+    for key, value, error, word in (
+        ("precison", "'bfloat16'", TypeError, "did you mean 'precision'?"),
+        ("threads", "2", TypeError, "here it is num_threads"),
+        ("precision", "'float16'", ConfigError, "'float32', 'bfloat16'"),
+        ("precision", "None", ConfigError, "'float32', 'bfloat16'"),
+        ("num_threads", "0", ConfigError, "at least 1"),
+        ("num_threads", "1.5", ConfigError, "at least 1"),
+        ("matmul", "'mkl'", ConfigError, "'default', 'onednn'"),
+        ("fused", "'no'", ConfigError, "True or False"),
+    ):
+        code = f"SACConfig(compute_kwargs={{'{key}': {value}}})"
+        shown = value in ("'float16'",) or key == "threads"
+        yield Case("compute_kwargs", f"compute_kwargs.{key}", code, error, (key, word), shown)
+    code = "SACConfig(compute_kwargs={'precision': 'bfloat16', 'fused': False})"
+    yield Case("compute_kwargs", "compute_kwargs.fused", code, ConfigError, ("'bfloat16'", "only fused networks"), True)
+
+
 CASES: tuple[Case, ...] = (
     *_names(),
     *_fields(),
     *_constructor(),
     *_policy_kwargs(),
     *_logger_kwargs(),
+    *_compute_kwargs(),
     *_methods(),
     *_non_finite(),
     *_archives(),

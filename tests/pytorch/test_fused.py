@@ -1,0 +1,222 @@
+"""What is fused computes what the networks themselves do: values, gradients, and whole gradient steps."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slc_agents.compute import ComputeOptions
+from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedTrunk, fuse
+from slc_agents.pytorch.policies import CriticEnsemble, MlpPolicy, SquashedGaussianActor
+
+PLAIN = ComputeOptions(fused=False)
+BFLOAT16 = ComputeOptions(precision="bfloat16")
+IMAGE = gymnasium.spaces.Box(0, 255, (3, 12, 12), np.uint8)
+PICTURES = {"policy": "CnnPolicy", "observation_space": IMAGE, "cnn_layers": [(4, 4, 2)], "cnn_features": 6}
+MIXED = gymnasium.spaces.Dict({"eye": IMAGE, "arm": gymnasium.spaces.Box(-1, 1, (2,))})
+
+
+class Doubled(MlpPolicy):
+    """Has an actor of the user's own around the usual one."""
+
+    def make_actor(self) -> nn.Module:
+        class Own(SquashedGaussianActor):
+            def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+                return super().forward(2.0 * features, noise)
+
+        kinds = self.activation["actor"], self.output_activation["actor"]
+        return Own(self.n_features, self.n_actions, self.hidden_sizes["actor"], *kinds)
+
+
+# What it is made of, and what takes the place of its actor and of its critics.
+CASES: dict[str, tuple[dict[str, Any], type, type]] = {
+    "default": ({}, FusedActor, FusedCritic),
+    "one critic": ({"n_critics": 1}, FusedActor, FusedCritic),
+    "five critics": ({"n_critics": 5}, FusedActor, FusedCritic),
+    "one hidden layer": ({"hidden_sizes": [7]}, FusedActor, FusedCritic),
+    "deep": ({"hidden_sizes": {"actor": [5, 9, 6], "critic": [4, 8, 3, 6]}}, FusedActor, FusedCritic),
+    "tanh": ({"activation": "Tanh", "output_activation": {"actor": "Tanh"}}, FusedActor, FusedCritic),
+    "sigmoid": ({"activation": "Sigmoid", "output_activation": "Sigmoid"}, FusedActor, FusedCritic),
+    "rectified values": ({"output_activation": {"critic": "ReLU"}}, FusedActor, FusedCritic),
+    "bounded values": ({"output_activation": {"critic": "Tanh"}}, FusedActor, FusedCritic),
+    "linear actor": ({"activation": "Identity", "output_activation": None}, FusedActor, FusedCritic),
+    "normalisation": ({"normalize_observations": True}, FusedActor, FusedCritic),
+    "Dict": (
+        {"observation_space": gymnasium.spaces.Dict({"b": MIXED["arm"], "a": MIXED["arm"]})},
+        FusedActor,
+        FusedCritic,
+    ),
+    "unknown activation": ({"activation": {"actor": "SiLU"}}, SquashedGaussianActor, FusedCritic),
+    "unknown activations": ({"activation": "ELU"}, SquashedGaussianActor, CriticEnsemble),
+    "unknown last activation": ({"output_activation": {"critic": "Softplus"}}, FusedActor, CriticEnsemble),
+    "the user's own actor": ({"policy": Doubled}, nn.Module, FusedCritic),
+    "state-dependent noise": ({"policy": "GSDEPolicy"}, nn.Module, FusedCritic),
+    "state-dependent noise, expln": (
+        {"policy": "GSDEPolicy", "use_expln": True, "log_std_init": 0.2},
+        nn.Module,
+        FusedCritic,
+    ),
+    "images": (PICTURES, nn.Module, nn.Module),
+    "images, shared encoder": ({**PICTURES, "share_encoder": True}, nn.Module, nn.Module),
+    "Dict with images": ({**PICTURES, "policy": "MultiInputPolicy", "observation_space": MIXED}, nn.Module, nn.Module),
+}
+
+
+def moved(learner: Any, make_batch: Any, steps: int = 3) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Does some gradient steps; returns the metrics of all, and the state."""
+    learner.set_learning_rates({"lr_a": 1e-3, "lr_c": 1e-3, "lr_alpha": 1e-3})
+    learner.policy.train()
+    metrics = [[float(x) for x in learner.step(*make_batch(learner, i))] for i in range(steps)]
+    return np.array(metrics), learner.state_dict()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_steps_equal_those_of_the_ordinary_networks(make_learner: Any, make_batch: Any, name: str) -> None:
+    kwargs, actor, critic = CASES[name]
+    fused, plain = make_learner(**kwargs), make_learner(**kwargs, compute=PLAIN)
+    assert isinstance(fused.actor, actor)
+    assert isinstance(fused.critic, critic)
+    assert plain.actor is plain.policy.actor
+    metrics, state = moved(fused, make_batch)
+    expected_metrics, expected = moved(plain, make_batch)
+    np.testing.assert_allclose(metrics, expected_metrics, rtol=2e-5, atol=2e-6)
+    for key, array in expected.items():
+        # Adam makes steps of full size of gradients of the size of rounding errors; the moments show them as they are.
+        scale = float(np.abs(array).max()) + 1e-3 if key.startswith("optimizer/") else 1.0
+        np.testing.assert_allclose(state[key], array, rtol=1e-4, atol=2e-5 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_equal_those_of_the_ordinary_networks(make_learner: Any, make_batch: Any, name: str) -> None:
+    kwargs = CASES[name][0]
+    gradients: list[dict[str, Tensor]] = []
+    for compute in (ComputeOptions(), PLAIN):
+        learner = make_learner(**kwargs, compute=compute)
+        batch, noise = make_batch(learner, 0)
+        alpha = learner.alpha().detach()
+        learner.critic_loss(batch, alpha, noise[0])[0].backward()
+        learner.actor_loss(batch, alpha, noise[1])[0].backward()
+        gradients.append({key: p.grad for key, p in learner.policy.named_parameters() if p.grad is not None})
+    assert set(gradients[0]) == set(gradients[1])
+    for key, gradient in gradients[1].items():
+        torch.testing.assert_close(
+            gradients[0][key], gradient, rtol=1e-4, atol=1e-6 + 1e-5 * float(gradient.abs().max())
+        )
+
+
+def test_an_actor_of_state_dependent_noise_has_a_fused_trunk(make_learner: Any) -> None:
+    learner = make_learner(policy="GSDEPolicy")
+    assert type(learner.actor) is type(learner.policy.actor)
+    assert isinstance(learner.actor.trunk, FusedTrunk)
+    assert not isinstance(learner.policy.actor.trunk, FusedTrunk)
+    assert learner.actor.log_std is learner.policy.actor.log_std
+
+
+def test_behind_encoders_the_heads_are_fused(make_learner: Any) -> None:
+    learner = make_learner(**PICTURES)
+    assert isinstance(learner.actor.head, FusedActor)
+    assert isinstance(learner.critic.head, FusedCritic)
+    assert learner.critic.encoder is learner.policy.critic.encoder
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(2, 2), lambda: nn.Sequential(nn.Linear(2, 2)), nn.Sequential])
+def test_what_is_not_known_stays(make: Any) -> None:
+    module = make()
+    assert fuse(module) is module
+
+
+def test_other_types_than_float32_stay(make_learner: Any) -> None:
+    critic = copy.deepcopy(make_learner().policy.critic).double()
+    assert fuse(critic) is critic
+
+
+def test_hooks_of_a_user_are_called(make_learner: Any, make_batch: Any) -> None:
+    learner = make_learner()
+    seen: list[torch.Size] = []
+    handle = learner.policy.actor.trunk[0].register_forward_hook(
+        lambda module, inputs, output: seen.append(output.shape)
+    )
+    learner.step(*make_batch(learner, 0))
+    assert seen == [(16, 8)] * 2
+    handle.remove()
+    learner.step(*make_batch(learner, 1))
+    assert len(seen) == 2
+
+
+def test_frozen_parameters_get_no_gradients(make_learner: Any, make_batch: Any) -> None:
+    learner = make_learner()
+    learner.policy.actor.trunk.requires_grad_(False)
+    batch, noise = make_batch(learner, 0)
+    learner.actor_loss(batch, learner.alpha().detach(), noise[1])[0].backward()
+    assert all(p.grad is None for p in learner.policy.actor.trunk.parameters())
+    assert float(learner.policy.actor.mean.weight.grad.abs().sum()) > 0
+
+
+def test_gradients_add_up_until_they_are_cleared(make_learner: Any) -> None:
+    learner = make_learner()
+    features, action = torch.randn(5, 3), torch.rand(5, 2)
+
+    def gradient() -> Tensor:
+        learner.critic(features, action).sum().backward()
+        return learner.policy.critic.trunk[1].weight.grad.clone()
+
+    torch.testing.assert_close(2.0 * gradient(), gradient())
+
+
+def test_an_ensemble_s_trunk_takes_one_input_for_all_or_one_for_each() -> None:
+    from slc_agents.pytorch.networks import make_ensemble_mlp
+
+    trunk = make_ensemble_mlp(3, 4, [5, 6], nn.Tanh)
+    fused = fuse(trunk)
+    assert isinstance(fused, FusedTrunk)
+    for shape in ((7, 4), (3, 7, 4)):
+        inputs = [torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_() for _ in range(2)]
+        outputs = [net(x) for net, x in zip((fused, trunk), inputs, strict=True)]
+        torch.testing.assert_close(*outputs)
+        for output in outputs:
+            output.square().sum().backward()
+        torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
+        with torch.no_grad():
+            torch.testing.assert_close(fused(inputs[0]), trunk(inputs[0]))
+
+
+WIDE = {"hidden_sizes": [64, 64], "batch_size": 256}
+
+
+@pytest.mark.parametrize(
+    "name", ["default", "one hidden layer", "deep", "tanh", "normalisation", "state-dependent noise"]
+)
+def test_bfloat16_is_near_float32(make_learner: Any, make_batch: Any, name: str) -> None:
+    """Gradients differ by what is left of 8 bits of mantissa, and point the same way."""
+    kwargs = {**WIDE, **CASES[name][0]}
+    flat: list[dict[str, Tensor]] = []
+    for compute in (BFLOAT16, PLAIN):
+        learner = make_learner(**kwargs, compute=compute)
+        batch, noise = make_batch(learner, 0)
+        alpha = learner.alpha().detach()
+        learner.critic_loss(batch, alpha, noise[0])[0].backward()
+        learner.actor_loss(batch, alpha, noise[1])[0].backward()
+        parts = {"actor": learner.policy.actor, "critic": learner.policy.critic}
+        flat.append({key: torch.cat([p.grad.flatten() for p in net.parameters()]) for key, net in parts.items()})
+    for key, exact in flat[1].items():
+        error = float((flat[0][key] - exact).norm() / exact.norm())
+        assert error < 0.03
+        if name != "one hidden layer":  # where there is nothing between hidden layers, all is float32
+            assert error > 1e-5
+
+
+def test_bfloat16_keeps_parameters_and_moments_in_float32(make_learner: Any, make_batch: Any) -> None:
+    learner = make_learner(**WIDE, compute=BFLOAT16)
+    metrics, state = moved(learner, make_batch)
+    expected_metrics, expected = moved(make_learner(**WIDE), make_batch)
+    assert {array.dtype.kind for key, array in state.items() if not key.endswith("step")} == {"f"}
+    assert all(p.dtype is torch.float32 for p in learner.policy.parameters())
+    np.testing.assert_allclose(metrics, expected_metrics, rtol=0.02, atol=0.02)
+    for key in (key for key in expected if key.startswith(("actor/", "critic/"))):
+        np.testing.assert_allclose(state[key], expected[key], atol=4e-3, err_msg=key)
