@@ -60,5 +60,6 @@ $(READY): setup.cfg pyproject.toml
 .venv-peers/.ready:
 	$(PYTHON) -m venv --clear .venv-peers
 	.venv-peers/bin/python -m pip install --disable-pip-version-check $(TORCH)
-	.venv-peers/bin/python -m pip install --disable-pip-version-check "stable-baselines3==2.9.*" "gymnasium[mujoco]"
+	.venv-peers/bin/python -m pip install --disable-pip-version-check "stable-baselines3==2.9.*" "sbx-rl==0.28.*" \
+		"gymnasium[mujoco]"
 	touch $@
