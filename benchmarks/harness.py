@@ -143,7 +143,8 @@ class Worker:
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # of a request that it didn't live to read
+                    pipe.close()
         self.process.wait()
         self.errors.close()
 
@@ -254,8 +255,9 @@ def duration(seconds: float) -> str:
 
 
 def spread(values: Sequence[float], write: Callable[[float], str] = "{:.2f}".format) -> str:
-    """Writes median and range."""
-    return f"{write(float(np.median(values)))} ({write(min(values))} to {write(max(values))})"
+    """Writes median and range, where there is one."""
+    median, low, high = write(float(np.median(values))), write(min(values)), write(max(values))
+    return median if low == high else f"{median} ({low} to {high})"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -305,9 +307,9 @@ def sweep(axes: Mapping[str, Sequence[Any]], whole: bool = False) -> list[dict[s
     return [base, *({**base, name: value} for name, values in axes.items() for value in values[1:])]
 
 
-def machine() -> str:
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Says what processor this is, so that one generation can be told from the next, and what else it is doing."""
-    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
     about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     features = [
         name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in about.get("flags", "").split()

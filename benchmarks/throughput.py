@@ -73,9 +73,9 @@ def main() -> None:
         results.append((setting, found))
         if options.json is not None:
             options.json.write_text(as_json(machine, versions, results))
-    for name, values in axes.items():
-        if len(values) > 1:
-            print(f"\nby {name}: median time, and how many times that of {values[0]}\n{growth(results, name)}")
+    for name, values_of_axis in axes.items():
+        if len(values_of_axis) > 1:
+            print(f"\nby {name}: median time, and how many times that of the first\n{growth(results, name)}")
 
 
 def parse() -> argparse.Namespace:
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, (flag, values) in SWEEP.items():
         kind, metavar = (str, "ID") if name == "env_id" else (int, "N")
-        more = {"action": "append"} if name == "hidden" else {}
+        more: dict[str, Any] = {"action": "append"} if name == "hidden" else {}
         widths = "; widths of the hidden layers, once for each pair of nets" if name == "hidden" else ""
         text = f"default {values[0]}, with --sweep {values}{widths}".replace("%", "%%")
         parser.add_argument(flag, dest=name, nargs="+", type=kind, metavar=metavar, help=text, **more)
