@@ -104,8 +104,8 @@ def probe(library: Library) -> dict[str, str] | None:
 # -- workers -----------------------------------------------------------------------------------------------------------
 
 
-class Times(Protocol):
-    """Whatever can be told to do something a number of times."""
+class Timer(Protocol):
+    """What can be told to do something a number of times."""
 
     def time(self, measure: str, n: int) -> float:
         """Returns the seconds that one of `n` took."""
@@ -205,12 +205,12 @@ def workers(libraries: Sequence[Library], program: str, setting: Setting) -> Ite
 # -- timing ------------------------------------------------------------------------------------------------------------
 
 
-def calibrate(worker: Times, measure: str, seconds: float) -> int:
+def calibrate(timer: Timer, measure: str, seconds: float) -> int:
     """Warms a measure up, compilers included, and returns how many of it take about so many seconds."""
     for _ in range(2):  # compilers may look at the first calls before they settle
-        worker.time(measure, 1)
+        timer.time(measure, 1)
     n = 1
-    while (took := worker.time(measure, n) * n) < seconds / 5:
+    while (took := timer.time(measure, n) * n) < seconds / 5:
         n *= 4
     return max(1, round(n * seconds / took))
 
@@ -228,14 +228,14 @@ def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, l
     return times
 
 
-def compare(worker_of: Mapping[str, Times], measure: str, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Times one measure of several workers in turn; returns each one's seconds, round by round."""
-    amounts = {label: calibrate(worker, measure, seconds) for label, worker in worker_of.items()}
+def compare(timers: Mapping[str, Timer], measure: str, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Times one measure of several libraries in turn, warmed up; returns each one's seconds, round by round."""
+    amounts = {label: calibrate(timer, measure, seconds) for label, timer in timers.items()}
 
     def way(label: str) -> Callable[[], float]:
-        return lambda: worker_of[label].time(measure, amounts[label])
+        return lambda: timers[label].time(measure, amounts[label])
 
-    return in_turn({label: way(label) for label in worker_of}, rounds)
+    return in_turn({label: way(label) for label in timers}, rounds)
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:

@@ -51,10 +51,10 @@ def measure(libraries: Sequence[harness.Library], setting: Setting, rounds: int,
     return harness.table(rows)
 
 
-def timing(worker: harness.Times, measure: str, seconds: float) -> Callable[[], float]:
+def timing(timer: harness.Timer, measure: str, seconds: float) -> Callable[[], float]:
     """Warms a measure up, and returns what takes its time."""
-    n = harness.calibrate(worker, measure, seconds)
-    return lambda: worker.time(measure, n)
+    n = harness.calibrate(timer, measure, seconds)
+    return lambda: timer.time(measure, n)
 
 
 if __name__ == "__main__":

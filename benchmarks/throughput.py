@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,11 @@ def main() -> None:
     for values in harness.sweep(axes, options.all):
         setting = Setting(**values)
         print(f"\n{describe(setting)}", flush=True)
+        found = {}
         with harness.workers(libraries, "throughput", setting) as workers:
-            found = {name: harness.compare(workers, name, options.rounds, options.seconds) for name in measures}
+            for name in measures:
+                print(f"  {name} ...", file=sys.stderr, flush=True)  # it takes a while
+                found[name] = harness.compare(workers, name, options.rounds, options.seconds)
         print(harness.comparison(found), flush=True)
         results.append((setting, found))
         if options.json is not None:

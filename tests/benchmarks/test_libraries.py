@@ -26,6 +26,7 @@ def check(facts: dict[str, Any]) -> None:
     assert facts["critics"] == 3 * (first(3 + 1) + trunk + (16 + 1))
     assert facts["batch sizes"] == [8, 8]
     assert facts["stored"] == 2_000
+    assert facts["same buffer without an agent"]
     assert facts["steps"] == 12  # at least 10, by 4 environments
     assert facts["updates"] == 4 + 12  # one for each environment step, of which a first round made it ready
     assert facts["measures"] == list(MEASURES)

@@ -46,6 +46,7 @@ def facts(name: str) -> dict[str, Any]:
         "updates": updates,
         "stored": stored,
         "batch sizes": batch_sizes,
+        "same buffer without an agent": type(library.make_buffer()) is type(buffer),
         "actor": actor,
         "critics": critics,
         "measures": list(program.timed),
