@@ -57,8 +57,10 @@ $(READY): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	touch $@
 
-.venv-peers/.ready:
-	$(PYTHON) -m venv --clear .venv-peers
+# Both in one environment: SBX stands on Stable-Baselines3. Their versions stand here, so it is renewed with this file.
+.venv-peers/.ready: Makefile
+	test -e $@ || $(PYTHON) -m venv --clear .venv-peers
 	.venv-peers/bin/python -m pip install --disable-pip-version-check $(TORCH)
-	.venv-peers/bin/python -m pip install --disable-pip-version-check "stable-baselines3==2.9.*" "gymnasium[mujoco]"
+	.venv-peers/bin/python -m pip install --disable-pip-version-check "stable-baselines3==2.9.*" "sbx-rl==0.28.*" \
+		"gymnasium[mujoco]"
 	touch $@

@@ -1,88 +1,162 @@
-"""How fast is training, against Stable-Baselines3 in the same minutes on the same machine?
+r"""How fast is training, against Stable-Baselines3 and SBX in the same minutes on the same machine?
 
-    make peers       # once: installs Stable-Baselines3 into an environment of its own
+    make peers       # once: installs both into an environment of their own
     python -m benchmarks.throughput
+    python -m benchmarks.throughput --env-ids HalfCheetah-v5 Humanoid-v5 --threads 2 1 --batch-sizes 256 1024
+    python -m benchmarks.throughput --sweep --json figures.json
 
-Each library runs in a process of its own; they are timed in turn, one after the other, round after round, so that a
-machine whose speed drifts drifts for both. What counts are the ratios: those of each round, as median and range.
+Each library runs in a process of its own, with the same nets, batch, environment and processors, and a replay buffer
+that is full. They are timed in turn, round after round; what counts are the ratios within a round, as median and range.
+Compilation and warm-up are not timed. Of settings with several values the first ones are the base, around which one
+setting at a time is changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 
-AMOUNTS = {"learn": 500, "gradient step": 300, "predict": 2000}
+from benchmarks import harness
+from benchmarks.libraries import Setting
+from benchmarks.workers import BLOCK, MANY
+from slc_agents import SACConfig
 
+MEASURES = (
+    "gradient step, 1 a call",
+    f"gradient step, {BLOCK} a call",
+    "learn(), per step",
+    "predict 1, deterministic",
+    "predict 1, sampled",
+    f"predict {MANY}, deterministic",
+    "buffer add, per transition",
+    "buffer sample, a minibatch",
+)
+# Of each setting, the values of `--sweep`, by its name on the command line.
+SWEEP: dict[str, tuple[str, list[Any]]] = {
+    "env_id": ("--env-ids", ["HalfCheetah-v5", "Pendulum-v1", "Humanoid-v5"]),
+    "threads": ("--threads", [2, 1]),
+    "batch_size": ("--batch-sizes", [256, 1024, 4096]),
+    "n_envs": ("--n-envs", [1, 4, 16]),
+    "hidden": ("--hidden", [(256, 256), (64, 64), (1024, 1024)]),
+    "n_critics": ("--n-critics", [2, 5, 10]),
+    "replay_size": ("--replay-size", [100_000, 10_000, 1_000_000]),
+}
 
-class Worker:
-    """A library in a process of its own."""
-
-    def __init__(self, library: str, python: Path, setting: dict[str, object]) -> None:
-        self.name = library
-        self.python = python
-        self.process = subprocess.Popen(
-            [str(python), str(Path(__file__).with_name("workers.py")), library, json.dumps(setting)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        if self.process.stdin is None or self.process.stdout is None:
-            raise RuntimeError("no pipes")
-        self.requests, self.answers = self.process.stdin, self.process.stdout
-
-    def __enter__(self) -> Self:
-        if self._read() != "ready":
-            raise SystemExit(f"{self.name} did not start; is it installed for {self.python}?")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def time(self, measure: str, n: int) -> float:
-        """Returns the seconds that one of `n` took."""
-        print(json.dumps([measure, n]), file=self.requests, flush=True)
-        return float(self._read())
-
-    def _read(self) -> str:
-        return self.answers.readline().strip()
+Times = Mapping[str, Mapping[str, Sequence[float]]]  # of each measure, each label's seconds, round by round
 
 
 def main() -> None:
-    """Times both libraries in turn and prints the table of ratios."""
+    """Times all libraries in turn and prints the tables of ratios."""
+    options = parse()
+    axes = {name: chosen(options, name) for name in SWEEP}
+    measures = [name for name in MEASURES if any(part in name for part in options.only)]
+    if not measures:
+        raise SystemExit(f"--only {' '.join(options.only)}: no such measure. They are: {'; '.join(MEASURES)}")
+    machine = harness.machine()
+    print(machine)
+    libraries = harness.installed([*all_of_ours(options), *harness.peers(options.peers)])
+    versions = {library.label: harness.probe(library) for library in libraries}
+    print(f"{options.rounds} rounds; median times; ratios as median (range)")
+    results: list[tuple[Setting, Times]] = []
+    for values in harness.sweep(axes, options.all):
+        setting = Setting(**values)
+        print(f"\n{describe(setting)}", flush=True)
+        found = {}
+        with harness.workers(libraries, "throughput", setting) as workers:
+            for name in measures:
+                print(f"  {name} ...", file=sys.stderr, flush=True)  # it takes a while
+                found[name] = harness.compare(workers, name, options.rounds, options.seconds)
+        print(harness.comparison(found), flush=True)
+        results.append((setting, found))
+        if options.json is not None:
+            options.json.write_text(as_json(machine, versions, results))
+    for name, values_of_axis in axes.items():
+        if len(values_of_axis) > 1:
+            print(f"\nby {name}: median time, and how many times that of the first\n{growth(results, name)}")
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env-id", default="HalfCheetah-v5")
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads in each library (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--peers", type=Path, default=Path(".venv-peers/bin/python"), help="interpreter of the peers")
-    options = parser.parse_args()
-    setting = {"env_id": options.env_id, "batch_size": options.batch_size, "threads": options.threads}
-    with (
-        Worker("slc_agents", Path(sys.executable), setting) as ours,
-        Worker("stable_baselines3", options.peers, setting) as peer,
-    ):
-        print(f"{options.env_id}, batch {options.batch_size}, {options.threads} thread(s), {options.rounds} rounds")
-        print(f"{'':14} {'ours':>10} {'SB3':>10}   SB3's time / ours: median (range)")
-        for measure, n in AMOUNTS.items():
-            for worker in (ours, peer):
-                worker.time(measure, n // 5)  # warm up
-            times = np.array([[worker.time(measure, n) for worker in (ours, peer)] for _ in range(options.rounds)])
-            ratios = times[:, 1] / times[:, 0]
-            mine, theirs = np.median(times, axis=0) * 1e3
-            print(
-                f"{measure:14} {mine:7.3f} ms {theirs:7.3f} ms   "
-                f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})",
-                flush=True,
-            )
+    for name, (flag, values) in SWEEP.items():
+        kind, metavar = (str, "ID") if name == "env_id" else (int, "N")
+        more: dict[str, Any] = {"action": "append"} if name == "hidden" else {}
+        widths = "; widths of the hidden layers, once for each pair of nets" if name == "hidden" else ""
+        text = f"default {values[0]}, with --sweep {values}{widths}".replace("%", "%%")
+        parser.add_argument(flag, dest=name, nargs="+", type=kind, metavar=metavar, help=text, **more)
+    parser.add_argument("--sweep", action="store_true", help="several values of every setting that is not given")
+    parser.add_argument("--all", action="store_true", help="every value with every other, not one setting at a time")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="measures whose name has one of these")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, about (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write all times into this file")
+    if "precision" in fields():
+        parser.add_argument("--precisions", nargs="+", default=["float32"], help="of ours (default: float32)")
+    harness.add_arguments(parser, rounds=7)
+    return parser.parse_args()
+
+
+def fields() -> set[str]:
+    """Returns the names of our hyperparameters."""
+    return {field.name for field in dataclasses.fields(SACConfig)}
+
+
+def all_of_ours(options: argparse.Namespace) -> list[harness.Library]:
+    """Returns our library, once for each precision."""
+    precisions = getattr(options, "precisions", ["float32"])
+    return [harness.ours({} if name == "float32" else {"precision": name}) for name in precisions]
+
+
+def chosen(options: argparse.Namespace, name: str) -> list[Any]:
+    """Returns the values of a setting."""
+    given, standard = getattr(options, name), SWEEP[name][1]
+    if given is None:
+        return standard if options.sweep else standard[:1]
+    return [tuple(widths) for widths in given] if name == "hidden" else given
+
+
+def describe(setting: Setting) -> str:
+    """Says in one line what is measured."""
+    return (
+        f"{setting.env_id}, {setting.threads} thread(s), batch {setting.batch_size}, {setting.n_envs} environment(s), "
+        f"hidden layers {'-'.join(map(str, setting.hidden))}, {setting.n_critics} critics, "
+        f"{setting.replay_size:,} transitions"
+    )
+
+
+def growth(results: Sequence[tuple[Setting, Times]], axis: str) -> str:
+    """Returns a table of how each library's times grow along one setting, the others being those of the first result.
+
+    Args:
+        results: What was found for each setting.
+        axis: The setting's name in `Setting`.
+    """
+    base = results[0][0]
+    line = [(setting, found) for setting, found in results if same_but(base, setting, axis)]
+    rows = [["", *(str(getattr(setting, axis)) for setting, _ in line)]]
+    for measure, of_labels in results[0][1].items():
+        for label in of_labels:
+            medians = [float(np.median(found[measure][label])) for _, found in line]
+            cells = [f"{harness.duration(median)} ({median / medians[0]:.2f})" for median in medians]
+            rows.append([f"{measure}, {label}", *cells])
+    return harness.table(rows)
+
+
+def same_but(base: Setting, setting: Setting, axis: str) -> bool:
+    """Says whether two settings differ by one value at most, that of an axis."""
+    return dataclasses.replace(setting, **{axis: getattr(base, axis)}) == base
+
+
+def as_json(machine: str, versions: Mapping[str, Any], results: Sequence[tuple[Setting, Times]]) -> str:
+    """Returns all times, with what they were taken on."""
+    found = [{"setting": dataclasses.asdict(setting), "seconds": times} for setting, times in results]
+    return json.dumps({"machine": machine, "versions": versions, "results": found}, indent=1)
 
 
 if __name__ == "__main__":
