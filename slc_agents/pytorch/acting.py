@@ -1,0 +1,300 @@
+"""Acting: from observations to actions, for which no gradient is needed.
+
+Calling torch costs more than what a small network computes for a few observations. So for these, on the CPU and where
+every part of the policy is known here, numpy computes the same, on the very memory of the policy's parameters; all else
+goes through the policy's own methods. Which way is taken follows from the policy, its device and the number of
+observations alone, never from a clock: equal runs stay equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+
+from slc_agents.pytorch.networks import Dense
+from slc_agents.pytorch.normalizer import CLIP, EPSILON, IdentityNormalizer, ObservationNormalizer
+from slc_agents.pytorch.policies import (
+    GSDE_EPSILON,
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    MlpPolicy,
+    SquashedGaussianActor,
+    StateDependentNoiseActor,
+    TensorObservation,
+    input_scale,
+)
+from slc_agents.spaces import observation_boxes
+from slc_agents.transition import Observation
+
+__all__ = ["Acting", "count_rows", "to_tensor"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Function: TypeAlias = Callable[[Floats], Floats]
+
+MAX_ROWS = 16  # observations; from about here on torch is as fast
+# Multiplications in one matrix product. From 2**20 on numpy's BLAS starts threads of its own, which then wait for more
+# work on the processors that torch's threads need.
+MAX_PRODUCT = 2**19
+# What a policy of a known kind acts with. A subclass, or an instance, that has its own acts otherwise.
+METHODS = ("__call__", "features", "flatten", "forward", "join", "mean_action")
+
+
+class Acting:
+    """Acts with a policy.
+
+    Args:
+        policy: The networks; see `slc_agents.pytorch.policies`. They may change at any time, in values or in parts.
+        device: Where they live.
+    """
+
+    def __init__(self, policy: nn.Module, device: torch.device) -> None:
+        self.policy: Any = policy
+        self.device = device
+        self._in_numpy: NumpyPolicy | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Makes copies anew, for the arrays are views of the memory of this policy's parameters."""
+        return type(self), (self.policy, self.device)
+
+    def act(self, observation: Observation, noise: Floats | None) -> Floats:
+        """Returns actions [n, n_actions] in [-1, 1].
+
+        Args:
+            observation: [n, *shape], or a dict of such arrays.
+            noise: [n, n_actions], standard normal, for samples of the policy; None: its mean.
+        """
+        n = count_rows(observation)
+        if n <= MAX_ROWS:
+            in_numpy = self._find_numpy()
+            if in_numpy is not None and n <= in_numpy.max_rows:
+                return in_numpy.act(observation, noise)
+        return self._act_in_torch(observation, noise)
+
+    def _find_numpy(self) -> NumpyPolicy | None:
+        if self._in_numpy is None or not self._in_numpy.is_current():
+            self._in_numpy = NumpyPolicy(self.policy) if _is_known(self.policy) else None
+        return self._in_numpy
+
+    def _act_in_torch(self, observation: Observation, noise: Floats | None) -> Floats:
+        with torch.inference_mode():
+            features = self.policy.features(to_tensor(observation, self.device))
+            if noise is None:
+                action = self.policy.actor.mean_action(features)
+            else:
+                action, _ = self.policy.actor(features, torch.from_numpy(noise).to(self.device))
+            return np.asarray(action.cpu().numpy(), np.float32)
+
+
+def count_rows(observation: Observation) -> int:
+    """Returns how many observations there are."""
+    return len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+
+
+def to_tensor(observation: Observation, device: torch.device) -> TensorObservation:
+    """Returns an observation on a device; on the CPU it shares the array's memory."""
+    if isinstance(observation, dict):
+        return {key: torch.from_numpy(array).to(device) for key, array in observation.items()}
+    return torch.from_numpy(observation).to(device)
+
+
+def _clip(x: Floats, low: float, high: float) -> Floats:
+    return np.minimum(np.maximum(x, low), high)  # np.clip takes five times as long
+
+
+# How each known kind of module maps an array: what the module holds is looked up when it is called.
+ELEMENTWISE: dict[type[nn.Module], Callable[[Any], Function]] = {
+    nn.Identity: lambda module: lambda x: x,
+    nn.ReLU: lambda module: lambda x: np.maximum(x, 0.0),
+    nn.LeakyReLU: lambda module: lambda x: np.where(x > 0.0, x, module.negative_slope * x),
+    nn.ELU: lambda module: lambda x: np.where(x > 0.0, x, module.alpha * np.expm1(np.minimum(x, 0.0))),
+    nn.Hardtanh: lambda module: lambda x: _clip(x, module.min_val, module.max_val),
+    nn.Tanh: lambda module: np.tanh,
+    IdentityNormalizer: lambda module: lambda x: x,
+}
+ACTORS = (SquashedGaussianActor, StateDependentNoiseActor)
+KNOWN_PARTS = {*ELEMENTWISE, *ACTORS, ObservationNormalizer, nn.Sequential, Dense}
+
+
+def _is_known(policy: nn.Module) -> bool:
+    """Whether `NumpyPolicy` computes what a policy does, in every part that it acts with."""
+    if not isinstance(policy, MlpPolicy) or any(
+        getattr(type(policy), name, None) is not getattr(MlpPolicy, name, None) for name in METHODS
+    ):
+        return False
+    modules = _parts(policy)
+    return (
+        type(policy.actor) in ACTORS
+        and KNOWN_PARTS.issuperset(map(type, modules[1:]))
+        and not any(vars(module).keys() & set(METHODS) for module in modules)
+        and not any(_hooks(modules))
+        and all(tensor.device.type == "cpu" for tensor in _tensors(modules))
+        and all(parameter.dtype == torch.float32 for parameter in policy.actor.parameters())
+        and all(buffer.dtype == torch.float64 for buffer in policy.normalizer.buffers())
+    )
+
+
+def _parts(policy: MlpPolicy) -> list[nn.Module]:
+    """Returns the policy, and the modules that it acts with."""
+    return [policy, *policy.normalizer.modules(), *policy.actor.modules()]
+
+
+def _tensors(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+    for module in list(modules)[1:]:
+        yield from module.parameters(recurse=False)
+        yield from module.buffers(recurse=False)
+
+
+def _hooks(modules: Iterable[nn.Module]) -> Iterator[dict[int, Any]]:
+    """Yields where torch keeps what is to be called around modules' forward methods."""
+    yield from (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
+    for module in modules:
+        yield from (module._forward_hooks, module._forward_pre_hooks)
+
+
+class NumpyPolicy:
+    """What a policy of a known kind computes when it acts, in numpy, for as long as its parts stay the same.
+
+    Args:
+        policy: The policy.
+
+    Attributes:
+        max_rows: For how many observations at once it is meant.
+    """
+
+    def __init__(self, policy: MlpPolicy) -> None:
+        self._boxes = {
+            key: (math.prod(box.shape), input_scale(box))
+            for key, box in observation_boxes(policy.observation_space).items()
+        }
+        self._normalize = _in_numpy(policy.normalizer)
+        self._actor = _actor_in_numpy(policy.actor)
+        modules = _parts(policy)
+        self._tensors = list(_tensors(modules))
+        self.max_rows = MAX_PRODUCT // max(tensor.numel() for tensor in self._tensors)
+        # Looking at these takes less time than making new views for each action. A method that was replaced on an
+        # instance, and a hook, lengthen a dict.
+        self._dicts: list[dict[Any, Any]] = [*map(vars, modules), *_hooks(modules)]
+        self._named = [
+            named for module in modules for named in (module._modules, module._parameters, module._buffers) if named
+        ]
+        self._held = list(self._held_now())  # keeps them alive, so that no other part can get one's identity
+        self._marks = self._marks_now()
+
+    def is_current(self) -> bool:
+        """Whether the policy still has the same parts in the same memory, whatever their values, and no hooks."""
+        return self._marks == self._marks_now()
+
+    def _held_now(self) -> Iterator[nn.Module | Tensor | None]:
+        return chain.from_iterable(named.values() for named in self._named)
+
+    def _marks_now(self) -> list[int]:
+        # The views keep the old memory alive too: no new memory can have its address.
+        return [*map(len, self._dicts), *map(id, self._held_now()), *map(Tensor.data_ptr, self._tensors)]
+
+    def act(self, observation: Observation, noise: Floats | None) -> Floats:
+        """See `Acting.act`."""
+        with np.errstate(all="ignore"):  # as torch: what is not finite shows in the action
+            return self._actor(self._normalize(self._flatten(observation)), noise)
+
+    def _flatten(self, observation: Observation) -> Floats:
+        """See `MlpPolicy.flatten`."""
+        parts = observation if isinstance(observation, dict) else {"": observation}
+        flat = []
+        for key, (size, scale) in self._boxes.items():
+            part = parts[key].reshape(len(parts[key]), size).astype(np.float32, copy=False)
+            flat.append(part if scale == 1.0 else part / scale)
+        return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+
+
+def _in_numpy(module: nn.Module) -> Function:
+    """Returns what a module's forward method does, on the module's own memory."""
+    if isinstance(module, nn.Sequential):
+        return _chained([_in_numpy(child) for child in module])
+    if isinstance(module, Dense):
+        return _dense_in_numpy(module)
+    if isinstance(module, ObservationNormalizer):
+        return _normalizer_in_numpy(module)
+    return ELEMENTWISE[type(module)](module)
+
+
+def _view(tensor: Tensor) -> NDArray[Any]:
+    """Returns an array that shares a tensor's memory."""
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array
+
+
+def _chained(functions: list[Function]) -> Function:
+    def forward(x: Floats) -> Floats:
+        for function in functions:
+            x = function(x)
+        return x
+
+    return forward
+
+
+def _dense_in_numpy(layer: Dense) -> Function:
+    weight, bias, activate = _view(layer.weight), _view(layer.bias), _in_numpy(layer.activation)
+
+    def forward(x: Floats) -> Floats:
+        y = x @ weight
+        y += bias
+        return activate(y)
+
+    return forward
+
+
+def _normalizer_in_numpy(normalizer: ObservationNormalizer) -> Function:
+    mean, var = _view(normalizer.mean), _view(normalizer.var)
+
+    def forward(x: Floats) -> Floats:
+        scale = (1.0 / np.sqrt(var + EPSILON)).astype(np.float32)
+        return _clip((x - mean.astype(np.float32)) * scale, -CLIP, CLIP)
+
+    return forward
+
+
+def _actor_in_numpy(actor: Any) -> Callable[[Floats, Floats | None], Floats]:
+    """Returns what maps features, and noise where a sample is wanted, to an actor's actions."""
+    trunk, mean = _in_numpy(actor.trunk), _in_numpy(actor.mean)
+    if isinstance(actor, StateDependentNoiseActor):
+        mean, std = _chained([mean, _in_numpy(actor.clip)]), _state_dependent_std(actor)
+    else:
+        std = _std(actor)
+
+    def act(features: Floats, noise: Floats | None) -> Floats:
+        hidden = trunk(features)
+        u = mean(hidden)
+        return np.tanh(u if noise is None else u + std(hidden) * noise)
+
+    return act
+
+
+def _std(actor: SquashedGaussianActor) -> Function:
+    log_std = _in_numpy(actor.log_std)
+
+    def std(hidden: Floats) -> Floats:
+        return np.exp(_clip(log_std(hidden), LOG_STD_MIN, LOG_STD_MAX))
+
+    return std
+
+
+def _state_dependent_std(actor: StateDependentNoiseActor) -> Function:
+    log_std = _view(actor.log_std)
+
+    def std(hidden: Floats) -> Floats:
+        of_weights = np.exp(log_std)
+        if actor.use_expln:
+            of_weights = np.where(log_std <= 0, of_weights, np.log1p(np.maximum(log_std, 0.0)) + 1.0)
+        variance = np.square(hidden) @ np.square(of_weights)
+        root: Floats = np.sqrt(variance + GSDE_EPSILON)
+        return root
+
+    return std
