@@ -182,22 +182,21 @@ class NumpyPolicy:
         # Looking at these takes less time than making new views for each action. A method that was replaced on an
         # instance, and a hook, lengthen a dict.
         self._dicts: list[dict[Any, Any]] = [*map(vars, modules), *_hooks(modules)]
-        self._named = [
+        named = [
             named for module in modules for named in (module._modules, module._parameters, module._buffers) if named
         ]
-        self._held = list(self._held_now())  # keeps them alive, so that no other part can get one's identity
+        self._values = [values.values() for values in named]  # views, which show what is there now
+        self._held = list(chain.from_iterable(self._values))  # kept alive: no other part can get one's identity
         self._marks = self._marks_now()
 
     def is_current(self) -> bool:
         """Whether the policy still has the same parts in the same memory, whatever their values, and no hooks."""
         return self._marks == self._marks_now()
 
-    def _held_now(self) -> Iterator[nn.Module | Tensor | None]:
-        return chain.from_iterable(named.values() for named in self._named)
-
     def _marks_now(self) -> list[int]:
         # The views keep the old memory alive too: no new memory can have its address.
-        return [*map(len, self._dicts), *map(id, self._held_now()), *map(Tensor.data_ptr, self._tensors)]
+        parts = chain.from_iterable(self._values)
+        return [*map(len, self._dicts), *map(id, parts), *map(Tensor.data_ptr, self._tensors)]
 
     def act(self, observation: Observation, noise: Floats | None) -> Floats:
         """See `Acting.act`."""
