@@ -223,15 +223,14 @@ class ActionScale:
         self.high = space.high.reshape(-1).astype(np.float64)
         self.half_range = self.high / 2 - self.low / 2
         self.center = self.high / 2 + self.low / 2
-        self._half_low, self._half_high = self.low / 2, self.high / 2
         self._dtype, self._shape = space.dtype, space.shape
 
     def to_env(self, action: NDArray[np.floating[Any]]) -> Array:
         """Maps actions [B, size] in [-1, 1] to the environment's [B, *shape], inside its bounds."""
         # Weighted, not center + half range * action: -1 and 1 then give the bounds to the last bit.
-        action = action.astype(np.float64)
-        scaled = self._half_low * (1.0 - action)
-        scaled += self._half_high * (1.0 + action)
+        weight = 0.5 + 0.5 * action.astype(np.float64)
+        scaled = self.low * (1.0 - weight)
+        scaled += self.high * weight
         np.maximum(scaled, self.low, out=scaled)
         np.minimum(scaled, self.high, out=scaled)
         return scaled.astype(self._dtype).reshape(len(action), *self._shape)

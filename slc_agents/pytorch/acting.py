@@ -9,9 +9,9 @@ observations alone, never from a clock: equal runs stay equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -58,7 +58,8 @@ class Acting:
     def __init__(self, policy: nn.Module, device: torch.device) -> None:
         self.policy: Any = policy
         self.device = device
-        self._in_numpy: NumpyPolicy | None = None
+        self._parts = Parts(policy) if _has_known_methods(policy) else None
+        self._in_numpy = self._find_numpy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Makes copies anew, for the arrays are views of the memory of this policy's parameters."""
@@ -73,15 +74,20 @@ class Acting:
         """
         n = count_rows(observation)
         if n <= MAX_ROWS:
-            in_numpy = self._find_numpy()
+            in_numpy = self._in_numpy_now()
             if in_numpy is not None and n <= in_numpy.max_rows:
                 return in_numpy.act(observation, noise)
         return self._act_in_torch(observation, noise)
 
-    def _find_numpy(self) -> NumpyPolicy | None:
-        if self._in_numpy is None or not self._in_numpy.is_current():
-            self._in_numpy = NumpyPolicy(self.policy) if _is_known(self.policy) else None
+    def _in_numpy_now(self) -> NumpyPolicy | None:
+        if self._parts is not None and not self._parts.are_current():
+            self._parts = Parts(self.policy)
+            self._in_numpy = self._find_numpy()
         return self._in_numpy
+
+    def _find_numpy(self) -> NumpyPolicy | None:
+        known = self._parts is not None and _is_known(self.policy, self._parts)
+        return NumpyPolicy(self.policy) if known else None
 
     def _act_in_torch(self, observation: Observation, noise: Floats | None) -> Floats:
         with torch.inference_mode():
@@ -120,47 +126,75 @@ ELEMENTWISE: dict[type[nn.Module], Callable[[Any], Function]] = {
     IdentityNormalizer: lambda module: lambda x: x,
 }
 ACTORS = (SquashedGaussianActor, StateDependentNoiseActor)
-KNOWN_PARTS = {*ELEMENTWISE, *ACTORS, ObservationNormalizer, nn.Sequential, Dense}
+NORMALIZERS = (IdentityNormalizer, ObservationNormalizer)
+KNOWN_PARTS = {*ELEMENTWISE, *ACTORS, *NORMALIZERS, nn.Sequential, Dense}
 
 
-def _is_known(policy: nn.Module) -> bool:
-    """Whether `NumpyPolicy` computes what a policy does, in every part that it acts with."""
-    if not isinstance(policy, MlpPolicy) or any(
-        getattr(type(policy), name, None) is not getattr(MlpPolicy, name, None) for name in METHODS
-    ):
-        return False
-    modules = _parts(policy)
+class Parts:
+    """What a policy acts with, to see later whether it still is the same.
+
+    Args:
+        policy: The policy.
+
+    Attributes:
+        modules: Normaliser and actor with all that they hold.
+        tensors: The parameters and buffers of these.
+    """
+
+    def __init__(self, policy: MlpPolicy) -> None:
+        tops: tuple[object, ...] = (policy.normalizer, policy.actor)  # a user's own may be no modules
+        self.modules = [module for top in tops if isinstance(top, nn.Module) for module in top.modules()]
+        self.tensors = [tensor for module in self.modules for tensor in _own_tensors(module)]
+        everything = [policy, *self.modules]
+        self.hooks: list[dict[int, Any]] = [
+            *(torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks),
+            *(hooks for module in self.modules for hooks in (module._forward_hooks, module._forward_pre_hooks)),
+        ]
+        # A hook, or a method replaced on an instance, lengthens a dict.
+        self._dicts: list[dict[Any, Any]] = [*map(vars, everything), *self.hooks]
+        named = [held for module in everything for held in (module._modules, module._parameters, module._buffers)]
+        self._values = [held.values() for held in named if held]  # views, which show what is held now
+        # Kept alive, so that nothing new can have the identity of what is held here, or its address.
+        self._kept = [*chain.from_iterable(self._values), *(tensor.detach() for tensor in self.tensors)]
+        self._marks = self._marks_now()
+
+    def are_current(self) -> bool:
+        """Whether the policy has the same parts in the same memory, whatever their values, and the same hooks."""
+        return self._marks == self._marks_now()
+
+    def _marks_now(self) -> list[int]:
+        held = chain.from_iterable(self._values)
+        return [*map(len, self._dicts), *map(id, held), *map(Tensor.data_ptr, self.tensors)]
+
+
+def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters(recurse=False)
+    yield from module.buffers(recurse=False)
+
+
+def _has_known_methods(policy: nn.Module) -> TypeGuard[MlpPolicy]:
+    """Whether a policy's class has no methods of its own to act with."""
+    return isinstance(policy, MlpPolicy) and all(
+        getattr(type(policy), name, None) is getattr(MlpPolicy, name, None) for name in METHODS
+    )
+
+
+def _is_known(policy: MlpPolicy, parts: Parts) -> bool:
+    """Whether `NumpyPolicy` computes what a policy with known methods does, in every part that it acts with."""
     return (
         type(policy.actor) in ACTORS
-        and KNOWN_PARTS.issuperset(map(type, modules[1:]))
-        and not any(vars(module).keys() & set(METHODS) for module in modules)
-        and not any(_hooks(modules))
-        and all(tensor.device.type == "cpu" for tensor in _tensors(modules))
+        and type(policy.normalizer) in NORMALIZERS
+        and KNOWN_PARTS.issuperset(map(type, parts.modules))
+        and not any(vars(module).keys() & set(METHODS) for module in (policy, *parts.modules))
+        and not any(parts.hooks)
+        and all(tensor.device.type == "cpu" for tensor in parts.tensors)
         and all(parameter.dtype == torch.float32 for parameter in policy.actor.parameters())
         and all(buffer.dtype == torch.float64 for buffer in policy.normalizer.buffers())
     )
 
 
-def _parts(policy: MlpPolicy) -> list[nn.Module]:
-    """Returns the policy, and the modules that it acts with."""
-    return [policy, *policy.normalizer.modules(), *policy.actor.modules()]
-
-
-def _tensors(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
-    for module in list(modules)[1:]:
-        yield from module.parameters(recurse=False)
-        yield from module.buffers(recurse=False)
-
-
-def _hooks(modules: Iterable[nn.Module]) -> Iterator[dict[int, Any]]:
-    """Yields where torch keeps what is to be called around modules' forward methods."""
-    yield from (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
-    for module in modules:
-        yield from (module._forward_hooks, module._forward_pre_hooks)
-
-
 class NumpyPolicy:
-    """What a policy of a known kind computes when it acts, in numpy, for as long as its parts stay the same.
+    """What a policy that `_is_known` computes when it acts, in numpy, for as long as its parts stay the same.
 
     Args:
         policy: The policy.
@@ -176,27 +210,7 @@ class NumpyPolicy:
         }
         self._normalize = _in_numpy(policy.normalizer)
         self._actor = _actor_in_numpy(policy.actor)
-        modules = _parts(policy)
-        self._tensors = list(_tensors(modules))
-        self.max_rows = MAX_PRODUCT // max(tensor.numel() for tensor in self._tensors)
-        # Looking at these takes less time than making new views for each action. A method that was replaced on an
-        # instance, and a hook, lengthen a dict.
-        self._dicts: list[dict[Any, Any]] = [*map(vars, modules), *_hooks(modules)]
-        named = [
-            named for module in modules for named in (module._modules, module._parameters, module._buffers) if named
-        ]
-        self._values = [values.values() for values in named]  # views, which show what is there now
-        self._held = list(chain.from_iterable(self._values))  # kept alive: no other part can get one's identity
-        self._marks = self._marks_now()
-
-    def is_current(self) -> bool:
-        """Whether the policy still has the same parts in the same memory, whatever their values, and no hooks."""
-        return self._marks == self._marks_now()
-
-    def _marks_now(self) -> list[int]:
-        # The views keep the old memory alive too: no new memory can have its address.
-        parts = chain.from_iterable(self._values)
-        return [*map(len, self._dicts), *map(id, parts), *map(Tensor.data_ptr, self._tensors)]
+        self.max_rows = MAX_PRODUCT // max(parameter.numel() for parameter in policy.actor.parameters())
 
     def act(self, observation: Observation, noise: Floats | None) -> Floats:
         """See `Acting.act`."""

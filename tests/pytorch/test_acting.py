@@ -15,7 +15,6 @@ from gymnasium import spaces
 from torch import nn
 
 from slc_agents.policies import GSDEPolicy, MlpPolicy
-from slc_agents.pytorch import acting
 from slc_agents.pytorch.acting import Acting
 from slc_agents.pytorch.policies import SquashedGaussianActor, make_policy
 
@@ -278,6 +277,22 @@ class OwnNormalizer(MlpPolicy):
         self.normalizer = nn.LayerNorm(self.n_features)
 
 
+class PlainActor:
+    """No module at all."""
+
+    def __init__(self) -> None:
+        self.inner = Doubled(3, 2, [4], nn.ReLU, nn.ReLU)
+        self.mean_action = self.inner.mean_action
+
+    def __call__(self, features: torch.Tensor, noise: torch.Tensor) -> Any:
+        return self.inner(features, noise)
+
+
+class OwnPlainActor(MlpPolicy):
+    def make_actor(self) -> Any:
+        return PlainActor()
+
+
 class OwnActivation(nn.ReLU):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) + 1.0
@@ -289,6 +304,7 @@ class OwnActivation(nn.ReLU):
         ({"policy": OwnFeatures}, "torch"),
         ({"policy": OwnFlatten}, "torch"),
         ({"policy": OwnActor}, "torch"),
+        ({"policy": OwnPlainActor}, "torch"),
         ({"policy": OwnNormalizer}, "torch"),
         ({"policy": OwnCritic}, "numpy"),
         ({"activation": OwnActivation}, "torch"),
@@ -303,10 +319,11 @@ def test_what_is_not_known_through_and_through_is_left_to_torch(options: dict[st
 
 def test_another_device_or_precision_is_left_to_torch() -> None:
     made = make_acting(normalize_observations=True)
-    assert acting._is_known(made.policy)
-    assert not acting._is_known(copy.deepcopy(made.policy).to("meta"))
-    assert not acting._is_known(copy.deepcopy(made.policy).double())
-    assert not acting._is_known(copy.deepcopy(made.policy).float())
+    assert made._find_numpy() is not None
+    for change in (lambda policy: policy.to("meta"), lambda policy: policy.double(), lambda policy: policy.float()):
+        twin = copy.deepcopy(made)
+        change(twin.policy)
+        assert twin._in_numpy_now() is None
 
 
 # -- the rest ------------------------------------------------------------------------------------------------------
