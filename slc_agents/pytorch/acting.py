@@ -39,9 +39,8 @@ __all__ = ["Acting", "count_rows", "to_tensor"]
 Floats: TypeAlias = NDArray[np.float32]
 Function: TypeAlias = Callable[[Floats], Floats]
 
-MAX_ROWS = 16  # observations; from about here on torch is as fast
-# Multiplications in one matrix product. From 2**20 on numpy's BLAS starts threads of its own, which then wait for more
-# work on the processors that torch's threads need.
+# Multiplications in one matrix product. numpy is the faster for hundreds of observations too; but from 2**20 on its BLAS
+# starts threads of its own, which then wait for more work on the processors that torch's threads need.
 MAX_PRODUCT = 2**19
 # What a policy of a known kind acts with. A subclass, or an instance, that has its own acts otherwise.
 METHODS = ("__call__", "features", "flatten", "forward", "join", "mean_action")
@@ -72,11 +71,9 @@ class Acting:
             observation: [n, *shape], or a dict of such arrays.
             noise: [n, n_actions], standard normal, for samples of the policy; None: its mean.
         """
-        n = count_rows(observation)
-        if n <= MAX_ROWS:
-            in_numpy = self._in_numpy_now()
-            if in_numpy is not None and n <= in_numpy.max_rows:
-                return in_numpy.act(observation, noise)
+        in_numpy = self._in_numpy_now()
+        if in_numpy is not None and count_rows(observation) <= in_numpy.max_rows:
+            return in_numpy.act(observation, noise)
         return self._act_in_torch(observation, noise)
 
     def _in_numpy_now(self) -> NumpyPolicy | None:
@@ -200,7 +197,7 @@ class NumpyPolicy:
         policy: The policy.
 
     Attributes:
-        max_rows: For how many observations at once it is meant.
+        max_rows: The most observations at once for which it is the better way.
     """
 
     def __init__(self, policy: MlpPolicy) -> None:
