@@ -39,7 +39,7 @@ __all__ = ["Acting", "count_rows", "to_tensor"]
 Floats: TypeAlias = NDArray[np.float32]
 Function: TypeAlias = Callable[[Floats], Floats]
 
-# Multiplications in one matrix product. numpy is the faster for hundreds of observations too; but from 2**20 on its BLAS
+# Multiplications in one matrix product. numpy is faster for hundreds of observations too; but from 2**20 on its BLAS
 # starts threads of its own, which then wait for more work on the processors that torch's threads need.
 MAX_PRODUCT = 2**19
 # What a policy of a known kind acts with. A subclass, or an instance, that has its own acts otherwise.
