@@ -223,17 +223,18 @@ class ActionScale:
         self.high = space.high.reshape(-1).astype(np.float64)
         self.half_range = self.high / 2 - self.low / 2
         self.center = self.high / 2 + self.low / 2
+        # For what is done for each action, and adds up: numpy is quicker with a row than in making one of a vector.
+        self._low_row, self._high_row = self.low[None], self.high[None]
         self._dtype, self._shape = space.dtype, space.shape
 
     def to_env(self, action: NDArray[np.floating[Any]]) -> Array:
         """Maps actions [B, size] in [-1, 1] to the environment's [B, *shape], inside its bounds."""
         # Weighted, not center + half range * action: -1 and 1 then give the bounds to the last bit.
         weight = 0.5 + 0.5 * action.astype(np.float64)
-        scaled = self.low * (1.0 - weight)
-        scaled += self.high * weight
-        np.maximum(scaled, self.low, out=scaled)
-        np.minimum(scaled, self.high, out=scaled)
-        return scaled.astype(self._dtype).reshape(len(action), *self._shape)
+        scaled = self._low_row * (1.0 - weight)
+        scaled += self._high_row * weight
+        inside = scaled.clip(self._low_row, self._high_row, out=scaled)
+        return inside.astype(self._dtype).reshape(len(action), *self._shape)
 
 
 def space_to_dict(space: gymnasium.Space[Any]) -> dict[str, Any]:
