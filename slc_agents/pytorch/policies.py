@@ -290,7 +290,7 @@ class MlpPolicy(nn.Module):
 
     def observe(self, observation: TensorObservation) -> None:
         """Takes training observations into the normaliser's statistics."""
-        if not isinstance(self.normalizer, IdentityNormalizer):  # for which flattening, at each step, would be in vain
+        if type(self.normalizer) is not IdentityNormalizer:  # for which flattening, at each step, would be in vain
             self.normalizer.observe(self.flatten(observation))  # type: ignore[operator]
 
 
