@@ -178,6 +178,21 @@ def test_a_single_observation_and_a_batch(space):
     assert (batch.shape, was_batch) == ((1, *space.shape), True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", ">f4", "int64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_batch_is_a_copy_of_what_was_given(dtype, order):
+    box = spaces.Box(-10, 10, (2, 3), np.float32)
+    for shape in ((2, 3), (4, 2, 3)):
+        given = np.arange(np.prod(shape)).reshape(shape).astype(dtype, order=order)
+        given.flags.writeable = False
+        batch, was_batch = to_batch(given, box)
+        assert was_batch == (len(shape) == 3)
+        assert batch.dtype == np.dtype("float32")
+        assert batch.flags.writeable
+        assert not np.shares_memory(batch, given)
+        np.testing.assert_array_equal(batch, given if was_batch else given[None])
+
+
 def test_dicts_of_one_and_of_a_batch():
     one = {"vector": np.zeros(3), "image": np.zeros((4, 5, 3), np.uint8)}
     batch, was_batch = to_batch(one, BOTH)

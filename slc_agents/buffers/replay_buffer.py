@@ -279,10 +279,11 @@ class ReplayBuffer:
         """Reads the transitions at `indices`.
 
         Args:
-            indices: `[B]`, integers below `len(self)`.
+            indices: `[B]`, integers below `len(self)`; or `[n, B]`, for several minibatches at once.
 
         Returns:
-            Fresh, contiguous arrays. `action` is `[B, *action_space.shape]`; `discount` is gamma (1 - terminated).
+            Fresh, contiguous arrays. `action` is `[B, *action_space.shape]`; `discount` is gamma (1 - terminated). For
+            several minibatches each array has the leading dimension `n` too.
 
         Raises:
             IndexError: If there is no such transition.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.accelerate import choose_plan
+from slc_agents.pytorch.acting import Acting, count_rows, to_tensor
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
@@ -84,6 +85,7 @@ class TorchLearner(ABC):
         # Its parts are its class's business; some, such as dropout, act only while it learns.
         self.policy = cast("Any", policy.to(device).eval())
         self.device = device
+        self.acting = Acting(self.policy, device)
         self.batch_size = batch_size
         self.polyak = polyak
         self.compute = compute
@@ -146,15 +148,11 @@ class TorchLearner(ABC):
             deterministic: Whether to take the policy's mean, not a sample.
             generator: Where a sample's noise comes from; None: the learner's own stream of actions.
         """
-        with torch.inference_mode():
-            features = self.policy.features(self._to_tensor(observation))
-            if deterministic:
-                action = self.policy.actor.mean_action(features)
-            else:
-                generator = generator or self.generators["action"]
-                noise = generator.standard_normal((len(features), self.n_actions), dtype=np.float32)
-                action, _ = self.policy.actor(features, torch.from_numpy(noise).to(self.device))
-            return np.asarray(action.cpu().numpy(), np.float32)
+        noise = None
+        if not deterministic:
+            generator = generator or self.generators["action"]
+            noise = generator.standard_normal((count_rows(observation), self.n_actions), dtype=np.float32)
+        return self.acting.act(observation, noise)
 
     def observe(self, observation: Observation) -> None:
         """Takes training observations into the normaliser's statistics."""
@@ -328,9 +326,7 @@ class TorchLearner(ABC):
     # -- tensors ---------------------------------------------------------------------------------------------------
 
     def _to_tensor(self, observation: Observation) -> TensorObservation:
-        if isinstance(observation, dict):
-            return {key: torch.from_numpy(array).to(self.device) for key, array in observation.items()}
-        return torch.from_numpy(observation).to(self.device)
+        return to_tensor(observation, self.device)
 
     def _to_tensors(self, batch: Batch) -> TensorBatch:
         return TensorBatch(

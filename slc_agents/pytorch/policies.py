@@ -290,7 +290,8 @@ class MlpPolicy(nn.Module):
 
     def observe(self, observation: TensorObservation) -> None:
         """Takes training observations into the normaliser's statistics."""
-        self.normalizer.observe(self.flatten(observation))  # type: ignore[operator]
+        if type(self.normalizer) is not IdentityNormalizer:  # for which flattening, at each step, would be in vain
+            self.normalizer.observe(self.flatten(observation))  # type: ignore[operator]
 
 
 class GSDEPolicy(MlpPolicy):

@@ -18,7 +18,7 @@ from slc_agents.envs.episode_limit import check_episode_limit
 from slc_agents.envs.state import get_env_state, pickle_envs, set_env_state, unpickle_envs
 from slc_agents.envs.vector import autoreset_mode, await_answers, check_alive, cuts_by_mask, members, resets_by_mask
 from slc_agents.errors import EnvStateError, InvalidEnvironmentError, NonFiniteError
-from slc_agents.spaces import convert_observation, map_observation, to_batch
+from slc_agents.spaces import convert_observation, map_observation, row_not_finite, to_batch
 from slc_agents.transition import Array, Episode, Observation, Step, Transition
 
 __all__ = ["Collector"]
@@ -169,14 +169,14 @@ class Collector:
         reward = self._checked_reward(raw_reward, valid)
         next_observation = self._checked(raw_observation, "step()")
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
-        by_itself = (terminated | truncated) & valid
+        ended = by_itself = (terminated | truncated) & valid
 
-        self._returns[valid] += reward[valid]
-        self._lengths[valid] += 1
+        self._returns += reward
+        self._lengths += valid
         if self.max_ep_len is not None:
             self._check_truncated(truncated & ~terminated & valid)
             truncated = truncated | ((self._lengths >= self.max_ep_len) & ~terminated & valid)
-        ended = (terminated | truncated) & valid
+            ended = (terminated | truncated) & valid
         self._resets_next[:] = False
 
         episodes = [Episode(float(self._returns[i]), int(self._lengths[i]), i) for i in ended.nonzero()[0].tolist()]
@@ -185,7 +185,7 @@ class Collector:
             self.observation, next_observation = self._reset_ended(ended, by_itself, next_observation, info)
             self._returns[ended] = 0.0
             self._lengths[ended] = 0
-        self.steps += int(valid.sum())
+        self.steps += int(np.count_nonzero(valid))
         # The reward is stored as float32, so it is counted in float64 and only then rounded.
         transition = Transition(
             observation, action, reward.astype(np.float32), next_observation, terminated, truncated, valid
@@ -271,13 +271,9 @@ class Collector:
     def _check_finite(self, observation: Observation, where: str) -> None:
         arrays = observation if isinstance(observation, dict) else {"": observation}
         for key, array in arrays.items():
-            # A sum is the cheapest look at all values; one that is not finite only costs the exact look.
-            with np.errstate(invalid="ignore", over="ignore"):
-                if array.dtype == np.uint8 or np.isfinite(array.sum(dtype=np.float64)):
-                    continue
-            if np.isfinite(array).all():
+            i = row_not_finite(array)
+            if i is None:
                 continue
-            i = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
             name = f"observation {key!r}" if key else "observation"
             raise NonFiniteError(
                 f"the {name} from {where} of environment {i} is not finite after {self.steps} steps of {self.purpose}: "
@@ -287,10 +283,10 @@ class Collector:
             )
 
     def _checked_reward(self, raw: Any, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-        reward = np.asarray(raw, np.float64).reshape(self.n_envs)
-        bad = valid & ~(np.abs(reward) <= np.finfo(np.float32).max)
-        if bad.any():
-            i = int(bad.nonzero()[0][0])
+        """Returns the rewards, 0 where there is no transition."""
+        reward = np.where(valid, np.asarray(raw, np.float64).reshape(self.n_envs), 0.0)
+        i = row_not_finite(reward)
+        if i is not None:
             raise NonFiniteError(
                 f"the reward from step() of environment {i} is not finite after {self.steps} steps of {self.purpose}: "
                 f"{reward[i]} "

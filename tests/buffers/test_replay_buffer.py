@@ -374,6 +374,19 @@ def test_sample_is_gather_of_the_drawn_indices() -> None:
     np.testing.assert_array_equal(one.sample_indices(3, 16), np.stack([two.sample_indices(1, 16)[0] for _ in range(3)]))
 
 
+@pytest.mark.parametrize("space", [VECTOR, DICT], ids=["Box", "Dict"])
+def test_several_minibatches_are_gathered_at_once(space: gym.Space[Any]) -> None:
+    buffer = filled(space, n_envs=2)
+    indices = buffer.sample_indices(3, 16)
+    block = buffer.gather(indices)
+    for i, rows in enumerate(indices):
+
+        def of_one(column: Any, i: int = i) -> Any:
+            return {key: of_one(value) for key, value in column.items()} if isinstance(column, dict) else column[i]
+
+        assert_same(Batch(*map(of_one, block)), buffer.gather(rows))
+
+
 def test_seed_decides_the_samples() -> None:
     draws = {}
     for name, seed in {"0": 0, "again": 0, "1": 1, "generator": np.random.default_rng(0)}.items():

@@ -1,0 +1,311 @@
+"""Acting: from observations to actions, for which no gradient is needed.
+
+Calling torch costs more than what a small network computes for a few observations. So for these, on the CPU and where
+every part of the policy is known here, numpy computes the same, on the very memory of the policy's parameters; all else
+goes through the policy's own methods. Which way is taken follows from the policy, its device and the number of
+observations alone, never from a clock: equal runs stay equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, TypeAlias, TypeGuard
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+
+from slc_agents.pytorch.networks import Dense
+from slc_agents.pytorch.normalizer import CLIP, EPSILON, IdentityNormalizer, ObservationNormalizer
+from slc_agents.pytorch.policies import (
+    GSDE_EPSILON,
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    MlpPolicy,
+    SquashedGaussianActor,
+    StateDependentNoiseActor,
+    TensorObservation,
+    input_scale,
+)
+from slc_agents.spaces import observation_boxes
+from slc_agents.transition import Observation
+
+__all__ = ["Acting", "count_rows", "to_tensor"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Function: TypeAlias = Callable[[Floats], Floats]
+
+# Multiplications in one matrix product. numpy is faster for hundreds of observations too; but from 2**20 on its BLAS
+# starts threads of its own, which then wait for more work on the processors that torch's threads need.
+MAX_PRODUCT = 2**19
+# What a policy of a known kind acts with. A subclass, or an instance, that has its own acts otherwise.
+METHODS = ("__call__", "features", "flatten", "forward", "join", "mean_action")
+
+
+class Acting:
+    """Acts with a policy.
+
+    Args:
+        policy: The networks; see `slc_agents.pytorch.policies`. They may change at any time, in values or in parts.
+        device: Where they live.
+    """
+
+    def __init__(self, policy: nn.Module, device: torch.device) -> None:
+        self.policy: Any = policy
+        self.device = device
+        self._parts = Parts(policy) if _has_known_methods(policy) else None
+        self._in_numpy = self._find_numpy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Makes copies anew, for the arrays are views of the memory of this policy's parameters."""
+        return type(self), (self.policy, self.device)
+
+    def act(self, observation: Observation, noise: Floats | None) -> Floats:
+        """Returns actions [n, n_actions] in [-1, 1].
+
+        Args:
+            observation: [n, *shape], or a dict of such arrays.
+            noise: [n, n_actions], standard normal, for samples of the policy; None: its mean.
+        """
+        in_numpy = self._in_numpy_now()
+        if in_numpy is not None and count_rows(observation) <= in_numpy.max_rows:
+            return in_numpy.act(observation, noise)
+        return self._act_in_torch(observation, noise)
+
+    def _in_numpy_now(self) -> NumpyPolicy | None:
+        if self._parts is not None and not self._parts.are_current():
+            self._parts = Parts(self.policy)
+            self._in_numpy = self._find_numpy()
+        return self._in_numpy
+
+    def _find_numpy(self) -> NumpyPolicy | None:
+        known = self._parts is not None and _is_known(self.policy, self._parts)
+        return NumpyPolicy(self.policy) if known else None
+
+    def _act_in_torch(self, observation: Observation, noise: Floats | None) -> Floats:
+        with torch.inference_mode():
+            features = self.policy.features(to_tensor(observation, self.device))
+            if noise is None:
+                action = self.policy.actor.mean_action(features)
+            else:
+                action, _ = self.policy.actor(features, torch.from_numpy(noise).to(self.device))
+            return np.asarray(action.cpu().numpy(), np.float32)
+
+
+def count_rows(observation: Observation) -> int:
+    """Returns how many observations there are."""
+    return len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+
+
+def to_tensor(observation: Observation, device: torch.device) -> TensorObservation:
+    """Returns an observation on a device; on the CPU it shares the array's memory."""
+    if isinstance(observation, dict):
+        return {key: torch.from_numpy(array).to(device) for key, array in observation.items()}
+    return torch.from_numpy(observation).to(device)
+
+
+def _clip(x: Floats, low: float, high: float) -> Floats:
+    return np.minimum(np.maximum(x, low), high)  # np.clip takes five times as long
+
+
+# How each known kind of module maps an array: what the module holds is looked up when it is called.
+ELEMENTWISE: dict[type[nn.Module], Callable[[Any], Function]] = {
+    nn.Identity: lambda module: lambda x: x,
+    nn.ReLU: lambda module: lambda x: np.maximum(x, 0.0),
+    nn.LeakyReLU: lambda module: lambda x: np.where(x > 0.0, x, module.negative_slope * x),
+    nn.ELU: lambda module: lambda x: np.where(x > 0.0, x, module.alpha * np.expm1(np.minimum(x, 0.0))),
+    nn.Hardtanh: lambda module: lambda x: _clip(x, module.min_val, module.max_val),
+    nn.Tanh: lambda module: np.tanh,
+    IdentityNormalizer: lambda module: lambda x: x,
+}
+ACTORS = (SquashedGaussianActor, StateDependentNoiseActor)
+NORMALIZERS = (IdentityNormalizer, ObservationNormalizer)
+KNOWN_PARTS = {*ELEMENTWISE, *ACTORS, *NORMALIZERS, nn.Sequential, Dense}
+
+
+class Parts:
+    """What a policy acts with, to see later whether it still is the same.
+
+    Args:
+        policy: The policy.
+
+    Attributes:
+        modules: Normaliser and actor with all that they hold.
+        tensors: The parameters and buffers of these.
+    """
+
+    def __init__(self, policy: MlpPolicy) -> None:
+        tops: tuple[object, ...] = (policy.normalizer, policy.actor)  # a user's own may be no modules
+        self.modules = [module for top in tops if isinstance(top, nn.Module) for module in top.modules()]
+        self.tensors = [tensor for module in self.modules for tensor in _own_tensors(module)]
+        everything = [policy, *self.modules]
+        self.hooks: list[dict[int, Any]] = [
+            *(torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks),
+            *(hooks for module in self.modules for hooks in (module._forward_hooks, module._forward_pre_hooks)),
+        ]
+        # A hook, or a method replaced on an instance, lengthens a dict.
+        self._dicts: list[dict[Any, Any]] = [*map(vars, everything), *self.hooks]
+        named = [held for module in everything for held in (module._modules, module._parameters, module._buffers)]
+        self._values = [held.values() for held in named if held]  # views, which show what is held now
+        # Kept alive, so that nothing new can have the identity of what is held here, or its address.
+        self._kept = [*chain.from_iterable(self._values), *(tensor.detach() for tensor in self.tensors)]
+        self._marks = self._marks_now()
+
+    def are_current(self) -> bool:
+        """Whether the policy has the same parts in the same memory, whatever their values, and the same hooks."""
+        return self._marks == self._marks_now()
+
+    def _marks_now(self) -> list[int]:
+        held = chain.from_iterable(self._values)
+        return [*map(len, self._dicts), *map(id, held), *map(Tensor.data_ptr, self.tensors)]
+
+
+def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters(recurse=False)
+    yield from module.buffers(recurse=False)
+
+
+def _has_known_methods(policy: nn.Module) -> TypeGuard[MlpPolicy]:
+    """Whether a policy's class has no methods of its own to act with."""
+    return isinstance(policy, MlpPolicy) and all(
+        getattr(type(policy), name, None) is getattr(MlpPolicy, name, None) for name in METHODS
+    )
+
+
+def _is_known(policy: MlpPolicy, parts: Parts) -> bool:
+    """Whether `NumpyPolicy` computes what a policy with known methods does, in every part that it acts with."""
+    return (
+        type(policy.actor) in ACTORS
+        and type(policy.normalizer) in NORMALIZERS
+        and KNOWN_PARTS.issuperset(map(type, parts.modules))
+        and not any(vars(module).keys() & set(METHODS) for module in (policy, *parts.modules))
+        and not any(parts.hooks)
+        and all(tensor.device.type == "cpu" for tensor in parts.tensors)
+        and all(parameter.dtype == torch.float32 for parameter in policy.actor.parameters())
+        and all(buffer.dtype == torch.float64 for buffer in policy.normalizer.buffers())
+    )
+
+
+class NumpyPolicy:
+    """What a policy that `_is_known` computes when it acts, in numpy, for as long as its parts stay the same.
+
+    Args:
+        policy: The policy.
+
+    Attributes:
+        max_rows: The most observations at once for which it is the better way.
+    """
+
+    def __init__(self, policy: MlpPolicy) -> None:
+        self._boxes = {
+            key: (math.prod(box.shape), input_scale(box))
+            for key, box in observation_boxes(policy.observation_space).items()
+        }
+        self._normalize = _in_numpy(policy.normalizer)
+        self._actor = _actor_in_numpy(policy.actor)
+        self.max_rows = MAX_PRODUCT // max(parameter.numel() for parameter in policy.actor.parameters())
+
+    def act(self, observation: Observation, noise: Floats | None) -> Floats:
+        """See `Acting.act`."""
+        with np.errstate(all="ignore"):  # as torch: what is not finite shows in the action
+            return self._actor(self._normalize(self._flatten(observation)), noise)
+
+    def _flatten(self, observation: Observation) -> Floats:
+        """See `MlpPolicy.flatten`."""
+        parts = observation if isinstance(observation, dict) else {"": observation}
+        flat = []
+        for key, (size, scale) in self._boxes.items():
+            part = parts[key].reshape(len(parts[key]), size).astype(np.float32, copy=False)
+            flat.append(part if scale == 1.0 else part / scale)
+        return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+
+
+def _in_numpy(module: nn.Module) -> Function:
+    """Returns what a module's forward method does, on the module's own memory."""
+    if isinstance(module, nn.Sequential):
+        return _chained([_in_numpy(child) for child in module])
+    if isinstance(module, Dense):
+        return _dense_in_numpy(module)
+    if isinstance(module, ObservationNormalizer):
+        return _normalizer_in_numpy(module)
+    return ELEMENTWISE[type(module)](module)
+
+
+def _view(tensor: Tensor) -> NDArray[Any]:
+    """Returns an array that shares a tensor's memory."""
+    array: NDArray[Any] = tensor.detach().numpy()
+    return array
+
+
+def _chained(functions: list[Function]) -> Function:
+    def forward(x: Floats) -> Floats:
+        for function in functions:
+            x = function(x)
+        return x
+
+    return forward
+
+
+def _dense_in_numpy(layer: Dense) -> Function:
+    weight, activate = _view(layer.weight), _in_numpy(layer.activation)
+    bias = _view(layer.bias)[None]  # numpy is quicker with a row than in making one of a vector
+
+    def forward(x: Floats) -> Floats:
+        y = x @ weight
+        y += bias
+        return activate(y)
+
+    return forward
+
+
+def _normalizer_in_numpy(normalizer: ObservationNormalizer) -> Function:
+    mean, var = _view(normalizer.mean), _view(normalizer.var)
+
+    def forward(x: Floats) -> Floats:
+        scale = (1.0 / np.sqrt(var + EPSILON)).astype(np.float32)
+        return _clip((x - mean.astype(np.float32)) * scale, -CLIP, CLIP)
+
+    return forward
+
+
+def _actor_in_numpy(actor: Any) -> Callable[[Floats, Floats | None], Floats]:
+    """Returns what maps features, and noise where a sample is wanted, to an actor's actions."""
+    trunk, mean = _in_numpy(actor.trunk), _in_numpy(actor.mean)
+    if isinstance(actor, StateDependentNoiseActor):
+        mean, std = _chained([mean, _in_numpy(actor.clip)]), _state_dependent_std(actor)
+    else:
+        std = _std(actor)
+
+    def act(features: Floats, noise: Floats | None) -> Floats:
+        hidden = trunk(features)
+        u = mean(hidden)
+        return np.tanh(u if noise is None else u + std(hidden) * noise)
+
+    return act
+
+
+def _std(actor: SquashedGaussianActor) -> Function:
+    log_std = _in_numpy(actor.log_std)
+
+    def std(hidden: Floats) -> Floats:
+        return np.exp(_clip(log_std(hidden), LOG_STD_MIN, LOG_STD_MAX))
+
+    return std
+
+
+def _state_dependent_std(actor: StateDependentNoiseActor) -> Function:
+    log_std = _view(actor.log_std)
+
+    def std(hidden: Floats) -> Floats:
+        of_weights = np.exp(log_std)
+        if actor.use_expln:
+            of_weights = np.where(log_std <= 0, of_weights, np.log1p(np.maximum(log_std, 0.0)) + 1.0)
+        variance = np.square(hidden) @ np.square(of_weights)
+        root: Floats = np.sqrt(variance + GSDE_EPSILON)
+        return root
+
+    return std
