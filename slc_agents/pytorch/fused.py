@@ -255,6 +255,13 @@ class _CriticNode(torch.autograd.Function):
         return *inputs, None, None
 
 
+class Sample(NamedTuple):
+    """Actions that a policy has drawn."""
+
+    action: Tensor  # [B, n_actions] in [-1, 1]
+    log_prob: Tensor  # [B]
+
+
 class FusedActor(_Fused):
     """A squashed Gaussian; see `SquashedGaussianActor`.
 
@@ -276,7 +283,25 @@ class FusedActor(_Fused):
         if anchor is None:
             _, mean, log_std = self.compute(features)
             return squashed_sample(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
-        return _ActorNode.apply(features, noise, anchor, self)  # type: ignore[no-any-return, no-untyped-call]
+        action, log_prob, _, _ = _ActorNode.apply(features, noise, anchor, self, 0)  # type: ignore[no-untyped-call]
+        return action, log_prob
+
+    def sample_both(self, features: Tensor, next_features: Tensor, noise: Tensor) -> tuple[Sample, Sample]:
+        """Samples at observations and, without gradient, at the next ones, in one pass.
+
+        Args:
+            features: [B, n_inputs].
+            next_features: [B, n_inputs].
+            noise: [2, B, n_actions], for the next actions, and for the others.
+        """
+        rows = torch.cat([next_features, features])
+        anchor = None if self.is_watched() else self.anchor(features)
+        if anchor is None:
+            with torch.no_grad():
+                next_sample = Sample(*self(next_features, noise[0]))
+            return Sample(*self(features, noise[1])), next_sample
+        both = _ActorNode.apply(rows, noise.flatten(0, 1), anchor, self, len(next_features))  # type: ignore[no-untyped-call]
+        return Sample(*both[:2]), Sample(*both[2:])
 
     def compute(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Returns what each layer gives, the mean, and the logarithm of the standard deviation before it is clamped."""
@@ -293,18 +318,26 @@ class FusedActor(_Fused):
 
 
 class _ActorNode(torch.autograd.Function):
+    """Samples at some rows without gradient, the first `n_free`, and at the others."""
+
     @staticmethod
-    def forward(ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor) -> tuple[Tensor, Tensor]:
-        ctx.net = net
+    def forward(
+        ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor, n_free: int
+    ) -> tuple[Tensor, ...]:
+        ctx.net, ctx.n_free = net, n_free
         outputs, mean, raw = net.compute(features)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
         action, log_prob = squashed_sample(mean, log_std, noise)
         # How the sample moves with the logarithm of its standard deviation, and where that doesn't move.
-        ctx.save_for_backward(action, log_std.exp() * noise, raw != log_std, *outputs)
-        return action, log_prob
+        scale, is_clamped = log_std.exp() * noise, raw != log_std
+        bound = slice(n_free, None)
+        ctx.save_for_backward(*(tensor[bound] for tensor in (action, scale, is_clamped, *outputs)))
+        free = action[:n_free], log_prob[:n_free]
+        ctx.mark_non_differentiable(*free)
+        return action[bound], log_prob[bound], *free
 
     @staticmethod
-    def backward(ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         net = ctx.net
         action, scale, is_clamped, *outputs = ctx.saved_tensors
         column = log_prob_gradient.unsqueeze(-1)
@@ -320,7 +353,10 @@ class _ActorNode(torch.autograd.Function):
                 _add(head.bias, sum_)
         gradient = torch.mm(both, net.head_weights().mT).to(outputs[-1].dtype)
         gradient = net.stack.backward(outputs, gradient)
-        return net.stack.input_gradient(gradient) if ctx.needs_input_grad[0] else None, None, None, None
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None, None
+        inputs = net.stack.input_gradient(gradient)
+        return torch.cat([inputs.new_zeros(ctx.n_free, inputs.shape[-1]), inputs]), None, None, None, None
 
 
 def fuse(module: ModuleT, dtype: torch.dtype = torch.float32) -> ModuleT | _Fused:

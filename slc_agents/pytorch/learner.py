@@ -21,14 +21,14 @@ from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.accelerate import choose_plan
 from slc_agents.pytorch.acting import Acting, count_rows, to_tensor
 from slc_agents.pytorch.export import FORMATS, export_policy
-from slc_agents.pytorch.fused import fuse
+from slc_agents.pytorch.fused import FusedActor, Sample, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.policies import TensorObservation
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Batch, Observation
 
-__all__ = ["TensorBatch", "TorchLearner", "frozen_alias"]
+__all__ = ["Sample", "TensorBatch", "TorchLearner", "frozen_alias"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -180,6 +180,23 @@ class TorchLearner(ABC):
         if self._minds_its_mode:
             self.policy.eval()
         self._metric_steps += n
+
+    def sample_actions(self, features: Tensor, next_features: Tensor, noise: Tensor) -> tuple[Sample, Sample]:
+        """Samples the policy at observations and, without gradient, at the next ones.
+
+        Args:
+            features: What the actor sees of observations, [B, n].
+            next_features: The same of the next observations.
+            noise: Standard normal noise [2, B, n_actions]: for the next actions, and for the others.
+
+        Returns:
+            The samples at the observations, and those at the next ones.
+        """
+        if isinstance(self.actor, FusedActor):
+            return self.actor.sample_both(features, next_features, noise)
+        with torch.no_grad():
+            next_sample = Sample(*self.actor(next_features, noise[0]))
+        return Sample(*self.actor(features, noise[1])), next_sample
 
     def minimise(self, loss: Tensor, name: str) -> None:
         """Takes one optimiser step down a loss, for one named group of parameters."""

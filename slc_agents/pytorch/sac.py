@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from slc_agents.compute import ComputeOptions
-from slc_agents.pytorch.learner import TensorBatch, TorchLearner
+from slc_agents.pytorch.learner import Sample, TensorBatch, TorchLearner
 from slc_agents.pytorch.multiplier import make_multiplier
 from slc_agents.seeding import Stream
 
@@ -65,11 +65,15 @@ class SACLearner(TorchLearner):
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
         """Does one gradient step; see `TorchLearner.step`."""
         alpha = self.alpha().detach()  # the value before this step
+        features = self.policy.features(batch.observation)
+        next_features = self.policy.features(batch.next_observation).detach()
+        sample, next_sample = self.sample_actions(features.detach(), next_features, noise)
 
-        critic_loss, q_value = self.critic_loss(batch, alpha, noise[0])
+        critic_loss, q_value = self.critic_loss(batch, alpha, features, next_features, next_sample)
         self.minimise(critic_loss, "critic")
 
-        actor_loss, log_prob = self.actor_loss(batch, alpha, noise[1])
+        log_prob = sample.log_prob
+        actor_loss = self.actor_loss(alpha, features.detach(), sample)
         self.minimise(actor_loss, "actor")
 
         alpha_loss = self.alpha_loss(log_prob.detach())
@@ -79,7 +83,9 @@ class SACLearner(TorchLearner):
         entropy = -log_prob.mean()
         return tuple(x.detach() for x in (critic_loss, actor_loss, alpha_loss, alpha, entropy, q_value))
 
-    def critic_loss(self, batch: TensorBatch, alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def critic_loss(
+        self, batch: TensorBatch, alpha: Tensor, features: Tensor, next_features: Tensor, next_sample: Sample
+    ) -> tuple[Tensor, Tensor]:
         """L_Q = Σ_i ½ mean (Q_i(o, a) - y)².
 
         y = r + γ (1 - terminated) (min_i Q̄_i(o', a') - α log π(a'|o')), a' ~ π(·|o').
@@ -88,24 +94,20 @@ class SACLearner(TorchLearner):
             The loss (eqs. 3 and 5 of the paper), and the mean of Q for the log.
         """
         with torch.no_grad():
-            next_features = self.policy.features(batch.next_observation)
-            next_action, next_log_prob = self.actor(next_features, noise)
-            next_q = self.critic_target(next_features, next_action).min(dim=0).values  # [B]
-            target = batch.reward + batch.discount * (next_q - alpha * next_log_prob)  # [B]
-        q = self.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
+            next_q = self.critic_target(next_features, next_sample.action).min(dim=0).values  # [B]
+            target = batch.reward + batch.discount * (next_q - alpha * next_sample.log_prob)  # [B]
+        q = self.critic(features, batch.action)  # [n_critics, B]
         loss = 0.5 * mse_loss(q, target.expand_as(q), reduction="sum") / len(target)
         return loss, q.detach().mean()
 
-    def actor_loss(self, batch: TensorBatch, alpha: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def actor_loss(self, alpha: Tensor, features: Tensor, sample: Sample) -> Tensor:
         """L_π = mean(α log π(a|o) - min_i Q_i(o, a)), a ~ π(·|o), with the critics just updated.
 
-        Returns:
-            The loss (eqs. 7 and 9 of the paper), and log π(a|o) [B].
+        Eqs. 7 and 9 of the paper.
         """
-        features = self.policy.features(batch.observation).detach()
-        action, log_prob = self.actor(features, noise)
-        q = self.frozen_critic(features, action).min(dim=0).values  # [B]
-        return (alpha * log_prob - q).mean(), log_prob
+        q = self.frozen_critic(features, sample.action).min(dim=0).values  # [B]
+        loss: Tensor = (alpha * sample.log_prob - q).mean()
+        return loss
 
     def alpha_loss(self, log_prob: Tensor) -> Tensor:
         """L_α = -mean(α (log π(a|o) + H̄)), eq. 18 of the paper: above the target entropy, α falls."""

@@ -93,15 +93,16 @@ def test_gradient_steps_equal_those_of_the_ordinary_networks(make_learner: Any, 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_equal_those_of_the_ordinary_networks(make_learner: Any, make_batch: Any, name: str) -> None:
+def test_gradients_equal_those_of_the_ordinary_networks(
+    make_learner: Any, make_batch: Any, name: str, losses: Any
+) -> None:
     kwargs = CASES[name][0]
     gradients: list[dict[str, Tensor]] = []
     for compute in (ComputeOptions(), PLAIN):
         learner = make_learner(**kwargs, compute=compute)
         batch, noise = make_batch(learner, 0)
-        alpha = learner.alpha().detach()
-        learner.critic_loss(batch, alpha, noise[0])[0].backward()
-        learner.actor_loss(batch, alpha, noise[1])[0].backward()
+        for loss in losses(learner, batch, noise):
+            loss.backward()
         gradients.append({key: p.grad for key, p in learner.policy.named_parameters() if p.grad is not None})
     assert set(gradients[0]) == set(gradients[1])
     for key, gradient in gradients[1].items():
@@ -149,11 +150,11 @@ def test_hooks_of_a_user_are_called(make_learner: Any, make_batch: Any) -> None:
     assert len(seen) == 2
 
 
-def test_frozen_parameters_get_no_gradients(make_learner: Any, make_batch: Any) -> None:
+def test_frozen_parameters_get_no_gradients(make_learner: Any, make_batch: Any, losses: Any) -> None:
     learner = make_learner()
     learner.policy.actor.trunk.requires_grad_(False)
     batch, noise = make_batch(learner, 0)
-    learner.actor_loss(batch, learner.alpha().detach(), noise[1])[0].backward()
+    losses(learner, batch, noise)[1].backward()
     assert all(p.grad is None for p in learner.policy.actor.trunk.parameters())
     assert float(learner.policy.actor.mean.weight.grad.abs().sum()) > 0
 
@@ -192,16 +193,15 @@ WIDE = {"hidden_sizes": [64, 64], "batch_size": 256}
 @pytest.mark.parametrize(
     "name", ["default", "one hidden layer", "deep", "tanh", "normalisation", "state-dependent noise"]
 )
-def test_bfloat16_is_near_float32(make_learner: Any, make_batch: Any, name: str) -> None:
+def test_bfloat16_is_near_float32(make_learner: Any, make_batch: Any, name: str, losses: Any) -> None:
     """Gradients differ by what is left of 8 bits of mantissa, and point the same way."""
     kwargs = {**WIDE, **CASES[name][0]}
     flat: list[dict[str, Tensor]] = []
     for compute in (BFLOAT16, PLAIN):
         learner = make_learner(**kwargs, compute=compute)
         batch, noise = make_batch(learner, 0)
-        alpha = learner.alpha().detach()
-        learner.critic_loss(batch, alpha, noise[0])[0].backward()
-        learner.actor_loss(batch, alpha, noise[1])[0].backward()
+        for loss in losses(learner, batch, noise):
+            loss.backward()
         parts = {"actor": learner.policy.actor, "critic": learner.policy.critic}
         flat.append({key: torch.cat([p.grad.flatten() for p in net.parameters()]) for key, net in parts.items()})
     for key, exact in flat[1].items():

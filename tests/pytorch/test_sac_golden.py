@@ -264,17 +264,16 @@ def test_no_group_moves_another(make_learner: Any, make_batch: Any) -> None:
         assert changed == {moved}
 
 
-def test_losses_leave_no_gradients_elsewhere(make_learner: Any, make_batch: Any) -> None:
+def test_losses_leave_no_gradients_elsewhere(make_learner: Any, make_batch: Any, losses: Any) -> None:
     learner = make_learner(normalize_observations=True)
     batch, noise = make_batch(learner, 0)
-    alpha = learner.alpha().detach()
-    learner.critic_loss(batch, alpha, noise[0])[0].backward()
+    losses(learner, batch, noise)[0].backward()
     with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
     assert with_gradient == {"critic"}
     assert learner.alpha.log_value.grad is None
 
     learner = make_learner()
-    learner.actor_loss(batch, alpha, noise[1])[0].backward()
+    losses(learner, batch, noise)[1].backward()
     with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
     assert with_gradient == {"actor"}
     assert all(p.grad is None for p in learner.frozen_critic.parameters())
