@@ -4,13 +4,14 @@ Autograd records and replays dozens of small operations for a network; here each
 matrix products and little else. `fuse` puts these in the place of what they compute, wherever it knows a network by its
 very class; everything else it leaves alone. What is fused shares its parameters with the module that it was made from.
 
-A node leaves the gradients of its parameters where autograd would, in `parameter.grad`, by adding to what is there.
+A node leaves the gradients of its parameters where autograd would, in `parameter.grad`: added to what is there, or
+else, where an optimiser has memory for them, written into that.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -27,30 +28,80 @@ from slc_agents.pytorch.policies import (
     squashed_sample,
 )
 
-__all__ = ["FusedActor", "FusedCritic", "FusedTrunk", "fuse"]
+__all__ = ["FusedActor", "FusedCritic", "FusedTrunk", "Sample", "Workspace", "fuse"]
 
 LayerT = Dense | EnsembleDense
-Layers = Sequence[LayerT]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Activation(NamedTuple):
-    """An activation whose derivative its output tells."""
+    """An activation whose derivative its output tells. Both functions work in place."""
 
-    apply_: Callable[[Tensor], Tensor]  # in place
-    backward: Callable[[Tensor, Tensor], Tensor]  # from the gradient of the output, and the output; may be in place
-
-
-def _relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
-    return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0.0, grad_input=gradient)  # type: ignore[no-any-return]
+    apply_: Callable[[Tensor], object]
+    backward_: Callable[[Tensor, Tensor], object]  # from the gradient of the output, and the output
 
 
+_aten: Any = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.Identity: Activation(lambda x: x, lambda gradient, output: gradient),
-    nn.ReLU: Activation(torch.relu_, _relu_backward),
-    nn.Tanh: Activation(torch.tanh_, torch.ops.aten.tanh_backward),
-    nn.Sigmoid: Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+    nn.Identity: Activation(lambda x: None, lambda gradient, output: None),
+    nn.ReLU: Activation(
+        torch.relu_, lambda g, output: _aten.threshold_backward.grad_input(g, output, 0.0, grad_input=g)
+    ),
+    nn.Tanh: Activation(torch.tanh_, lambda g, output: _aten.tanh_backward.grad_input(g, output, grad_input=g)),
+    nn.Sigmoid: Activation(
+        torch.sigmoid_, lambda g, output: _aten.sigmoid_backward.grad_input(g, output, grad_input=g)
+    ),
 }
+
+
+class Workspace:
+    """Memory that is used again and again, and so stays in the processor's caches.
+
+    What a network computes on its way is as large as the caches: in new memory each time, it would have to be fetched
+    first, which takes longer than computing it.
+
+    Args:
+        homes: Memory for the gradients of parameters.
+    """
+
+    def __init__(self, homes: Mapping[nn.Parameter, Tensor] | None = None) -> None:
+        self.homes = homes or {}
+        self._free: dict[tuple[torch.Size, torch.dtype, torch.device], list[Tensor]] = {}
+
+    def take(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Returns memory that nobody uses, whatever there is in it. Whoever takes it gives it back when done."""
+        free = self._free.setdefault((shape, dtype, device), [])
+        return free.pop() if free else torch.empty(shape, dtype=dtype, device=device)
+
+    def give_back(self, *tensors: Tensor) -> None:
+        """Takes memory back."""
+        for tensor in tensors:
+            self._free[tensor.shape, tensor.dtype, tensor.device].append(tensor)
+
+    def add_product(self, parameter: nn.Parameter, a: Tensor, b: Tensor) -> None:
+        """Adds a matrix product, [.., out, B] times [.., B, in], to a parameter's gradient."""
+        multiply = torch.bmm if a.dim() == 3 else torch.mm
+        home = self._free_home(parameter)
+        if home is None or a.dtype != home.dtype:
+            self._add(parameter, multiply(a, b))
+        else:
+            parameter.grad = multiply(a, b, out=home)
+
+    def add_sum(self, parameter: nn.Parameter, terms: Tensor, dim: int, *, keepdim: bool = False) -> None:
+        """Adds a sum over one dimension to a parameter's gradient."""
+        home = self._free_home(parameter)
+        if home is None:
+            self._add(parameter, torch.sum(terms, dim, keepdim, dtype=parameter.dtype))
+        else:
+            parameter.grad = torch.sum(terms, dim, keepdim, dtype=parameter.dtype, out=home)
+
+    def _free_home(self, parameter: nn.Parameter) -> Tensor | None:
+        return None if parameter.grad is not None else self.homes.get(parameter)
+
+    @staticmethod
+    def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
+        gradient = gradient.to(parameter.dtype)
+        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
 
 class _Stack:
@@ -60,74 +111,95 @@ class _Stack:
         layers: They.
         dtype: Type of the products between hidden layers. The first layer is always float32: observations don't bear
             rounding to bfloat16.
+        workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, layers: Iterable[LayerT], dtype: torch.dtype) -> None:
+    def __init__(self, layers: Iterable[LayerT], dtype: torch.dtype, workspace: Workspace) -> None:
         self.layers = [(layer, ACTIVATIONS[type(layer.activation)]) for layer in layers]
         self.dtype = dtype
+        self.workspace = workspace
+        self.multiply = torch.bmm if self.layers[0][0].weight.dim() == 3 else torch.mm
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Returns the input [B, in] (for an ensemble [n, B, in], or [B, in] for all) and the output of each layer."""
-        is_ensemble = self.layers[0][0].weight.dim() == 3
-        outputs = [x.expand(len(self.layers[0][0].weight), *x.shape) if is_ensemble and x.dim() == 2 else x]
+        """Computes.
+
+        Args:
+            x: The input, [B, in]; for an ensemble [n, B, in], or [B, in] for all.
+
+        Returns:
+            The input and the output of each layer. The outputs are of the workspace: give them back (`release`).
+        """
+        first = self.layers[0][0].weight
+        is_ensemble = first.dim() == 3
+        outputs = [x.expand(len(first), *x.shape) if is_ensemble and x.dim() == 2 else x]
         for i, (layer, activation) in enumerate(self.layers):
             weight: Tensor = layer.weight
             bias: Tensor = layer.bias
             if i > 0 and self.dtype is not torch.float32:
-                outputs[i] = outputs[i].to(self.dtype)
+                outputs[i] = self._convert(outputs[i], self.dtype)
                 weight, bias = weight.to(self.dtype), bias.to(self.dtype)
+            output = self._take(outputs[i].shape[:-1], weight)
             if is_ensemble:
-                output = torch.baddbmm(bias.unsqueeze(1), outputs[i], weight)
+                torch.baddbmm(bias.unsqueeze(1), outputs[i], weight, out=output)
             else:
-                output = torch.addmm(bias, outputs[i], weight)
-            outputs.append(activation.apply_(output))
+                torch.addmm(bias, outputs[i], weight, out=output)
+            activation.apply_(output)
+            outputs.append(output)
         return outputs
+
+    def _take(self, rows: torch.Size, weight: Tensor) -> Tensor:
+        return self.workspace.take(torch.Size((*rows, weight.shape[-1])), weight.dtype, weight.device)
+
+    def _convert(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        if x.dtype is dtype:
+            return x
+        converted = self.workspace.take(x.shape, dtype, x.device)
+        converted.copy_(x)
+        self.workspace.give_back(x)
+        return converted
+
+    def release(self, outputs: list[Tensor]) -> None:
+        """Gives back what `forward` has taken."""
+        self.workspace.give_back(*outputs[1:])
+        outputs.clear()
 
     def backward(self, outputs: list[Tensor], gradient: Tensor) -> Tensor:
         """Adds to the gradients of the parameters that want any.
 
         Args:
             outputs: What `forward` gave.
-            gradient: Of the last output; it is spent.
+            gradient: Of the last output, in the workspace's memory, which this gives back.
 
         Returns:
-            The gradient of what the first layer's activation is applied to, which the input's follows from.
+            The gradient of what the first layer's activation is applied to, which the input's follows from; it is the
+            workspace's.
         """
         for i in range(len(self.layers) - 1, -1, -1):
             layer, activation = self.layers[i]
-            gradient = activation.backward(gradient, outputs[i + 1])
+            activation.backward_(gradient, outputs[i + 1])
             weight = layer.weight
             if i == 0:
-                gradient = gradient.to(weight.dtype)
+                gradient = self._convert(gradient, torch.float32)
             if weight.requires_grad:
-                _add_product(weight, outputs[i].mT, gradient)
+                self.workspace.add_product(weight, outputs[i].mT, gradient)
             if layer.bias.requires_grad:
-                _add(layer.bias, gradient.sum(dim=-2, dtype=weight.dtype))
+                self.workspace.add_sum(layer.bias, gradient, -2)
             if i > 0:
-                gradient = torch.matmul(gradient, weight.to(gradient.dtype).mT)
+                transposed = weight.to(gradient.dtype).mT
+                before = self._take(gradient.shape[:-1], transposed)
+                self.multiply(gradient, transposed, out=before)
+                self.workspace.give_back(gradient)
+                gradient = before
         return gradient
 
     def input_gradient(self, gradient: Tensor, columns: slice = slice(None)) -> Tensor:
-        """Returns the gradient of some columns of the input, one row for each of `gradient`, which `backward` gave."""
-        return torch.matmul(gradient, self.layers[0][0].weight[..., columns, :].mT)
+        """Returns the gradient of some columns of the input, in memory of its own.
 
-
-def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
-    if parameter.grad is None:
-        parameter.grad = gradient.to(parameter.dtype)
-    else:
-        parameter.grad.add_(gradient)
-
-
-def _add_product(parameter: nn.Parameter, a: Tensor, b: Tensor) -> None:
-    """Adds the matrix product of two tensors to a parameter's gradient."""
-    gradient = parameter.grad
-    if gradient is None or a.dtype != gradient.dtype:
-        _add(parameter, torch.matmul(a, b))
-    elif gradient.dim() == 2:
-        torch.addmm(gradient, a, b, out=gradient)
-    else:
-        torch.baddbmm(gradient, a, b, out=gradient)
+        Args:
+            gradient: What `backward` gave.
+            columns: Which ones.
+        """
+        return self.multiply(gradient, self.layers[0][0].weight[..., columns, :].mT)
 
 
 class _Fused(nn.Module):
@@ -135,11 +207,16 @@ class _Fused(nn.Module):
 
     Args:
         source: The module.
+        layers: The module's hidden layers.
+        dtype: Type of the products between them.
+        workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, source: nn.Module) -> None:
+    def __init__(self, source: nn.Module, layers: nn.Sequential, dtype: torch.dtype, workspace: Workspace) -> None:
         super().__init__()
         self.source = source
+        self.workspace = workspace
+        self.stack = _Stack(layers.children(), dtype, workspace)  # type: ignore[arg-type]
         self._inside = tuple(source.modules())
         self._learned = tuple(source.parameters())
 
@@ -163,11 +240,11 @@ class FusedTrunk(_Fused):
     Args:
         source: Those layers.
         dtype: Type of the products between hidden layers.
+        workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, source: nn.Sequential, dtype: torch.dtype) -> None:
-        super().__init__(source)
-        self.stack = _Stack(_layers(source), dtype)
+    def __init__(self, source: nn.Sequential, dtype: torch.dtype, workspace: Workspace) -> None:
+        super().__init__(source, source, dtype, workspace)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B, in] to [B, out]; for an ensemble [n, B, in], or [B, in] for all members, to [n, B, out]."""
@@ -175,26 +252,30 @@ class FusedTrunk(_Fused):
             return self.source(x)  # type: ignore[no-any-return]
         anchor = self.anchor(x)
         if anchor is None:
-            return self.stack.forward(x)[-1].to(x.dtype)
+            outputs = self.stack.forward(x)
+            hidden = outputs[-1].to(x.dtype, copy=True)
+            self.stack.release(outputs)
+            return hidden
         return _TrunkNode.apply(x, anchor, self.stack)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _TrunkNode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, anchor: Tensor, stack: _Stack) -> Tensor:
-        outputs = stack.forward(x)
-        ctx.stack, ctx.is_shared = stack, x.dim() < outputs[-1].dim()
-        ctx.save_for_backward(*outputs)
-        return outputs[-1].to(x.dtype)
+        ctx.stack, ctx.outputs = stack, stack.forward(x)
+        ctx.is_shared = x.dim() < ctx.outputs[-1].dim()
+        hidden: Tensor = ctx.outputs[-1].to(x.dtype, copy=True)
+        return hidden
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        outputs = ctx.saved_tensors
-        gradient = ctx.stack.backward(outputs, gradient.to(outputs[-1].dtype, copy=True))
-        if not ctx.needs_input_grad[0]:
-            return None, None, None
-        gradient = ctx.stack.input_gradient(gradient)
-        return gradient.sum(dim=0) if ctx.is_shared else gradient, None, None
+        stack, outputs = ctx.stack, ctx.outputs
+        last = stack.workspace.take(gradient.shape, outputs[-1].dtype, gradient.device)
+        first = stack.backward(outputs, last.copy_(gradient))
+        inputs = stack.input_gradient(first) if ctx.needs_input_grad[0] else None
+        stack.release(outputs)
+        stack.workspace.give_back(first)
+        return inputs.sum(dim=0) if inputs is not None and ctx.is_shared else inputs, None, None
 
 
 class FusedCritic(_Fused):
@@ -203,11 +284,11 @@ class FusedCritic(_Fused):
     Args:
         source: The ensemble.
         dtype: Type of the products between hidden layers.
+        workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, source: CriticEnsemble, dtype: torch.dtype) -> None:
-        super().__init__(source)
-        self.stack = _Stack(_layers(source.trunk), dtype)
+    def __init__(self, source: CriticEnsemble, dtype: torch.dtype, workspace: Workspace) -> None:
+        super().__init__(source, source.trunk, dtype, workspace)
         self.value = source.value
         self.value_activation = ACTIVATIONS[type(source.value.activation)]
 
@@ -217,41 +298,54 @@ class FusedCritic(_Fused):
             return self.source(features, action)  # type: ignore[no-any-return]
         anchor = self.anchor(features, action)
         if anchor is None:
-            return self.compute(features, action)[1]
+            outputs, values = self.compute(features, action)
+            self.stack.release(outputs)
+            return values
         return _CriticNode.apply(features, action, anchor, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
         """Returns what each layer gives, and the values."""
         outputs = self.stack.forward(torch.cat([features, action], dim=-1))
         # A sum of products: a matrix of one column is what matrix products are slow at.
-        values = (outputs[-1] * self.value.weight.mT).sum(dim=-1).add_(self.value.bias)
-        return outputs, self.value_activation.apply_(values)
+        products = self.workspace.take(outputs[-1].shape, torch.float32, action.device)
+        torch.mul(outputs[-1], self.value.weight.mT, out=products)
+        values = products.sum(dim=-1).add_(self.value.bias)
+        self.workspace.give_back(products)
+        self.value_activation.apply_(values)
+        return outputs, values
 
 
 class _CriticNode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, action: Tensor, anchor: Tensor, net: FusedCritic) -> Tensor:
         ctx.net, ctx.n_features = net, features.shape[-1]
-        outputs, values = net.compute(features, action)
-        ctx.save_for_backward(values, *outputs)
+        ctx.outputs, values = net.compute(features, action)
+        if type(net.value.activation) is not nn.Identity:
+            ctx.save_for_backward(values)
         return values
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        net = ctx.net
-        values, *outputs = ctx.saved_tensors
-        gradient = net.value_activation.backward(gradient.clone(), values)  # [n_critics, B]
-        weight, bias = net.value.weight, net.value.bias
+        net, outputs, workspace = ctx.net, ctx.outputs, ctx.net.workspace
+        if ctx.saved_tensors:
+            gradient = gradient.clone()
+            net.value_activation.backward_(gradient, *ctx.saved_tensors)
+        weight, bias, hidden = net.value.weight, net.value.bias, outputs[-1]
         column = gradient.unsqueeze(-1)  # [n_critics, B, 1]
         if weight.requires_grad:
-            _add(weight, (outputs[-1] * column).sum(dim=1, dtype=weight.dtype).unsqueeze(-1))
+            products = workspace.take(hidden.shape, torch.float32, hidden.device)
+            torch.mul(hidden, column, out=products)
+            workspace.add_sum(weight, products.mT, 2, keepdim=True)
+            workspace.give_back(products)
         if bias.requires_grad:
-            _add(bias, gradient.sum(dim=1, keepdim=True))
-        dtype = outputs[-1].dtype
-        hidden = net.stack.backward(outputs, column.to(dtype) * weight.mT.to(dtype))
+            workspace.add_sum(bias, gradient, 1, keepdim=True)
+        last = workspace.take(hidden.shape, hidden.dtype, hidden.device)
+        first = net.stack.backward(outputs, torch.mul(column, weight.mT, out=last))
         columns = slice(ctx.n_features), slice(ctx.n_features, None)
         wanted = zip(ctx.needs_input_grad[:2], columns, strict=True)
-        inputs = [net.stack.input_gradient(hidden, part).sum(dim=0) if wants else None for wants, part in wanted]
+        inputs = [net.stack.input_gradient(first, part).sum(dim=0) if wants else None for wants, part in wanted]
+        net.stack.release(outputs)
+        workspace.give_back(first)
         return *inputs, None, None
 
 
@@ -268,11 +362,11 @@ class FusedActor(_Fused):
     Args:
         source: The actor.
         dtype: Type of the products between hidden layers.
+        workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, source: SquashedGaussianActor, dtype: torch.dtype) -> None:
-        super().__init__(source)
-        self.stack = _Stack(_layers(source.trunk), dtype)
+    def __init__(self, source: SquashedGaussianActor, dtype: torch.dtype, workspace: Workspace) -> None:
+        super().__init__(source, source.trunk, dtype, workspace)
         self.heads = source.mean, source.log_std
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -281,7 +375,8 @@ class FusedActor(_Fused):
             return self.source(features, noise)  # type: ignore[no-any-return]
         anchor = self.anchor(features)
         if anchor is None:
-            _, mean, log_std = self.compute(features)
+            outputs, mean, log_std = self.compute(features)
+            self.stack.release(outputs)
             return squashed_sample(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
         action, log_prob, _, _ = _ActorNode.apply(features, noise, anchor, self, 0)  # type: ignore[no-untyped-call]
         return action, log_prob
@@ -325,56 +420,66 @@ class _ActorNode(torch.autograd.Function):
         ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor, n_free: int
     ) -> tuple[Tensor, ...]:
         ctx.net, ctx.n_free = net, n_free
-        outputs, mean, raw = net.compute(features)
+        ctx.outputs, mean, raw = net.compute(features)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
         action, log_prob = squashed_sample(mean, log_std, noise)
+        bound = slice(n_free, None)
+        raw, log_std, noise, bound_action = raw[bound], log_std[bound], noise[bound], action[bound]
         # How the sample moves with the logarithm of its standard deviation, and where that doesn't move.
         scale, is_clamped = log_std.exp() * noise, raw != log_std
-        bound = slice(n_free, None)
-        ctx.save_for_backward(*(tensor[bound] for tensor in (action, scale, is_clamped, *outputs)))
+        ctx.save_for_backward(bound_action, scale, is_clamped)
         free = action[:n_free], log_prob[:n_free]
         ctx.mark_non_differentiable(*free)
-        return action[bound], log_prob[bound], *free
+        ctx.set_materialize_grads(False)
+        return bound_action, log_prob[bound], *free
 
     @staticmethod
     def backward(ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         net = ctx.net
-        action, scale, is_clamped, *outputs = ctx.saved_tensors
+        action, scale, is_clamped = ctx.saved_tensors
+        outputs = [output[ctx.n_free :] for output in ctx.outputs]
         column = log_prob_gradient.unsqueeze(-1)
         # Of u, the sample before it is squashed: d tanh(u) = 1 - tanh(u)², d log π = 2 tanh(u).
         mean = torch.ops.aten.tanh_backward(action_gradient, action).addcmul_(column, action, value=2.0)
         log_std = (mean * scale - column).masked_fill_(is_clamped, 0.0)
-        both = torch.cat([mean, log_std], dim=-1)
-        products = torch.mm(outputs[-1].float().mT, both)
-        for head, product, sum_ in zip(net.heads, products.chunk(2, dim=-1), both.sum(dim=0).chunk(2), strict=True):
+        hidden = outputs[-1].float().mT
+        for head, part in zip(net.heads, (mean, log_std), strict=True):
             if head.weight.requires_grad:
-                _add(head.weight, product)
+                net.workspace.add_product(head.weight, hidden, part)
             if head.bias.requires_grad:
-                _add(head.bias, sum_)
-        gradient = torch.mm(both, net.head_weights().mT).to(outputs[-1].dtype)
-        gradient = net.stack.backward(outputs, gradient)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, None, None
-        inputs = net.stack.input_gradient(gradient)
-        return torch.cat([inputs.new_zeros(ctx.n_free, inputs.shape[-1]), inputs]), None, None, None, None
+                net.workspace.add_sum(head.bias, part, 0)
+        both = torch.cat([mean, log_std], dim=-1)
+        last = net.workspace.take(outputs[-1].shape, outputs[-1].dtype, both.device)
+        if last.dtype is both.dtype:
+            torch.mm(both, net.head_weights().mT, out=last)
+        else:
+            last.copy_(torch.mm(both, net.head_weights().mT))
+        first = net.stack.backward(outputs, last)
+        inputs = net.stack.input_gradient(first) if ctx.needs_input_grad[0] else None
+        net.stack.release(ctx.outputs)
+        net.workspace.give_back(first)
+        if inputs is not None:
+            inputs = torch.cat([inputs.new_zeros(ctx.n_free, inputs.shape[-1]), inputs])
+        return inputs, None, None, None, None
 
 
-def fuse(module: ModuleT, dtype: torch.dtype = torch.float32) -> ModuleT | _Fused:
+def fuse(module: ModuleT, dtype: torch.dtype = torch.float32, workspace: Workspace | None = None) -> ModuleT | _Fused:
     """Returns what computes the same as a module, with those of its networks fused that are known.
 
     Args:
         module: An actor or critics.
         dtype: Type of the matrix products between hidden layers of what is fused: float32 or bfloat16.
+        workspace: Memory for what is computed on the way; networks that aren't used at once share it.
 
     Returns:
         The module itself where nothing in it is known; else something that shares its parameters and buffers.
     """
     fused = _find_fused(module)
     if fused is not None:
-        return fused(module, dtype)
+        return fused(module, dtype, workspace or Workspace())  # type: ignore[arg-type]
     if type(module) not in _CONTAINERS:
         return module  # a user's own module may look into its parts, so they stay what they are
-    parts = {name: child if child is None else fuse(child, dtype) for name, child in module._modules.items()}
+    parts = {name: child if child is None else fuse(child, dtype, workspace) for name, child in module._modules.items()}
     if all(parts[name] is child for name, child in module._modules.items()):
         return module
     alias = copy.copy(module)
@@ -385,7 +490,7 @@ def fuse(module: ModuleT, dtype: torch.dtype = torch.float32) -> ModuleT | _Fuse
 _CONTAINERS = (StateDependentNoiseActor, Encoded, EncodedActor)
 
 
-def _find_fused(module: nn.Module) -> Callable[[Any, torch.dtype], _Fused] | None:
+def _find_fused(module: nn.Module) -> type[FusedTrunk] | type[FusedCritic] | type[FusedActor] | None:
     """Returns what fuses a module, if it is known to the last part."""
     if any(parameter.dtype is not torch.float32 for parameter in module.parameters()):
         return None
@@ -402,7 +507,3 @@ def _find_fused(module: nn.Module) -> Callable[[Any, torch.dtype], _Fused] | Non
 
 def _is_known(layer: nn.Module) -> bool:
     return type(layer) in (Dense, EnsembleDense) and type(layer.activation) in ACTIVATIONS
-
-
-def _layers(trunk: nn.Module) -> list[LayerT]:
-    return list(trunk.children())  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.accelerate import choose_plan
 from slc_agents.pytorch.acting import Acting, count_rows, to_tensor
 from slc_agents.pytorch.export import FORMATS, export_policy
-from slc_agents.pytorch.fused import FusedActor, Sample, fuse
+from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.policies import TensorObservation
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
@@ -108,7 +108,13 @@ class TorchLearner(ABC):
             move_together(group)
         nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
         if self.plan.fused:
-            nets = [fuse(net, self.plan.dtype) for net in nets]
+            homes = {
+                parameter: gradient
+                for optimizer in self.optimizers.values()
+                for parameter, gradient in optimizer.gradients.items()
+            }
+            workspace = Workspace(homes)
+            nets = [fuse(net, self.plan.dtype, workspace) for net in nets]
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]

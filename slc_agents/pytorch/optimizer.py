@@ -101,54 +101,66 @@ class Optimizer:
         self.parameters = dict(parameters)
         device = next(iter(self.parameters.values())).device
         self.rate = torch.zeros((), dtype=torch.float32, device=device)
+        self.count = torch.zeros((), dtype=torch.float32, device=device)  # steps taken
         self.groups = [_Group(group) for group in by_type(self.parameters.values())]
 
     def minimise(self, loss: Tensor) -> None:
         """Takes one step down a loss."""
         for group in self.groups:
-            group.clear_gradients()
+            group.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.step()
 
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters by the gradients that they have."""
-        groups = self.groups
-        adam(
-            [group.flat for group in groups],
-            [group.gradient for group in groups],
-            [group.m for group in groups],
-            [group.v for group in groups],
-            [],
-            [group.steps for group in groups],
-            foreach=False,
-            fused=self.rate.device.type != "mps",
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
+        for group in self.groups:
+            group.gather_gradients()
+        self.count.add_(1.0)
+        _adam(
+            [group.flat for group in self.groups],
+            [group.gradient for group in self.groups],
+            [group.m for group in self.groups],
+            [group.v for group in self.groups],
+            self.count,
+            self.rate,
         )
+
+    @property
+    def gradients(self) -> dict[nn.Parameter, Tensor]:
+        """Where the gradient of each parameter belongs; found there, it needn't be copied."""
+        return {p: g for group in self.groups for p, g in zip(group.parameters, group.gradients, strict=True)}
 
     def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
         """Yields each parameter's name with one of its two moments and that moment's letter."""
-        moments = {id(p): pair for group in self.groups for p, pair in group.moments()}
+        moments = {parameter: pair for group in self.groups for parameter, pair in group.moments()}
         for name, parameter in self.parameters.items():
-            m, v = moments[id(parameter)]
+            m, v = moments[parameter]
             yield name, m, "m"
             yield name, v, "v"
 
     @property
     def steps(self) -> int:
         """Steps taken so far."""
-        return int(self.groups[0].steps.item())
+        return int(self.count.item())
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        for group in self.groups:
-            group.steps.fill_(float(steps))
+        self.count.fill_(float(steps))
+
+
+def _adam(
+    flat: list[Tensor], gradient: list[Tensor], m: list[Tensor], v: list[Tensor], count: Tensor, rate: Tensor
+) -> None:
+    """Moves flat parameters by Adam's rule, with its defaults; `count` includes this step."""
+    constants: dict[str, Any] = {"lr": rate, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
+    counts = [count] * len(flat)
+    if rate.device.type == "mps":  # where there is no fused kernel that takes the rate as a tensor
+        count.sub_(1.0)
+        adam(flat, gradient, m, v, [], counts, foreach=False, amsgrad=False, maximize=False, **constants)
+        return
+    # What torch.optim.Adam(fused=True) calls, without what surrounds it, which takes longer than this does.
+    torch._fused_adam_(flat, gradient, m, v, [], counts, amsgrad=False, maximize=False, **constants)
 
 
 class _Group:
@@ -158,16 +170,26 @@ class _Group:
         self.parameters = list(parameters)
         self._move_in()
         self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
-        self.steps = torch.zeros((), dtype=torch.float32, device=self.flat.device)
 
     def _move_in(self) -> None:
         self.flat = move_together(self.parameters)
         self.gradient, self.gradients = lay_out(self.parameters)
 
-    def clear_gradients(self) -> None:
-        """Sets the gradients to zero. They are given to the parameters anew: whoever took them away meant no harm."""
-        self.gradient.zero_()
+    def forget_gradients(self) -> None:
+        """Takes the gradients away."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def gather_gradients(self) -> None:
+        """Brings the gradients to where they lie side by side, if they aren't there; none at all counts as zero."""
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            given = parameter.grad
+            if given is gradient:
+                continue
+            if given is None:
+                gradient.zero_()
+            else:
+                gradient.copy_(given)
             parameter.grad = gradient
 
     def moments(self) -> Iterator[tuple[nn.Parameter, tuple[Tensor, Tensor]]]:
@@ -179,7 +201,7 @@ class _Group:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the memory that the parameters lie in: a copy's and a pickle's parameters lie elsewhere."""
-        return {name: self.__dict__[name] for name in ("parameters", "m", "v", "steps")}
+        return {name: self.__dict__[name] for name in ("parameters", "m", "v")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Moves the parameters in anew."""
@@ -189,6 +211,8 @@ class _Group:
 
 class NoOptimizer:
     """Stands where there is nothing to learn."""
+
+    gradients: Mapping[nn.Parameter, Tensor] = {}
 
     def minimise(self, loss: Tensor) -> None:
         """Does nothing."""

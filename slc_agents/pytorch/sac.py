@@ -1,7 +1,7 @@
 """Soft actor-critic: the mathematics. Haarnoja et al. 2019, arXiv 1812.05905.
 
 pi(a|o) is the actor, Q_i the critics, Q̄_i their slow copies, alpha the temperature, H̄ the target entropy. One gradient
-step improves, in this order, the critics, the actor and the temperature, and then moves the slow copies.
+step improves, in this order, the critics, the actor and the temperature, and moves the slow copies.
 """
 
 from __future__ import annotations
@@ -72,16 +72,17 @@ class SACLearner(TorchLearner):
         critic_loss, q_value = self.critic_loss(batch, alpha, features, next_features, next_sample)
         self.minimise(critic_loss, "critic")
 
-        log_prob = sample.log_prob
+        self.move_targets()  # which nothing below looks at: at once, while the critics' parameters are in the caches
+
         actor_loss = self.actor_loss(alpha, features.detach(), sample)
         self.minimise(actor_loss, "actor")
 
-        alpha_loss = self.alpha_loss(log_prob.detach())
+        mean_log_prob = sample.log_prob.detach().mean()
+        alpha_loss = self.alpha_loss(mean_log_prob)
         self.minimise(alpha_loss, "alpha")
 
-        self.move_targets()
-        entropy = -log_prob.mean()
-        return tuple(x.detach() for x in (critic_loss, actor_loss, alpha_loss, alpha, entropy, q_value))
+        losses = critic_loss.detach(), actor_loss.detach(), alpha_loss.detach()
+        return *losses, alpha, -mean_log_prob, q_value
 
     def critic_loss(
         self, batch: TensorBatch, alpha: Tensor, features: Tensor, next_features: Tensor, next_sample: Sample
@@ -109,9 +110,9 @@ class SACLearner(TorchLearner):
         loss: Tensor = (alpha * sample.log_prob - q).mean()
         return loss
 
-    def alpha_loss(self, log_prob: Tensor) -> Tensor:
-        """L_α = -mean(α (log π(a|o) + H̄)), eq. 18 of the paper: above the target entropy, α falls."""
-        loss: Tensor = -self.alpha() * (log_prob.mean() + self.target_entropy)
+    def alpha_loss(self, mean_log_prob: Tensor) -> Tensor:
+        """L_α = -α (mean log π(a|o) + H̄), eq. 18 of the paper: above the target entropy, α falls."""
+        loss: Tensor = -self.alpha() * (mean_log_prob + self.target_entropy)
         return loss
 
     def modules(self) -> dict[str, nn.Module]:
