@@ -66,17 +66,17 @@ class Workspace:
 
     def __init__(self, homes: Mapping[nn.Parameter, Tensor] | None = None) -> None:
         self.homes = homes or {}
-        self._free: dict[tuple[torch.Size, torch.dtype, torch.device], list[Tensor]] = {}
+        self._free: dict[tuple[tuple[int, ...], torch.dtype], list[Tensor]] = {}
 
-    def take(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns memory that nobody uses, whatever there is in it. Whoever takes it gives it back when done."""
-        free = self._free.setdefault((shape, dtype, device), [])
+        free = self._free.get((shape, dtype))
         return free.pop() if free else torch.empty(shape, dtype=dtype, device=device)
 
     def give_back(self, *tensors: Tensor) -> None:
         """Takes memory back."""
         for tensor in tensors:
-            self._free[tensor.shape, tensor.dtype, tensor.device].append(tensor)
+            self._free.setdefault((tensor.shape, tensor.dtype), []).append(tensor)
 
     def add_product(self, parameter: nn.Parameter, a: Tensor, b: Tensor) -> None:
         """Adds a matrix product, [.., out, B] times [.., B, in], to a parameter's gradient."""
@@ -115,10 +115,13 @@ class _Stack:
     """
 
     def __init__(self, layers: Iterable[LayerT], dtype: torch.dtype, workspace: Workspace) -> None:
-        self.layers = [(layer, ACTIVATIONS[type(layer.activation)]) for layer in layers]
+        # The parameters themselves: to ask a module for one takes longer than some of the work to be done with it.
+        self.layers = [(layer.weight, layer.bias, ACTIVATIONS[type(layer.activation)]) for layer in layers]
         self.dtype = dtype
         self.workspace = workspace
-        self.multiply = torch.bmm if self.layers[0][0].weight.dim() == 3 else torch.mm
+        first = self.layers[0][0]
+        self.n = len(first) if first.dim() == 3 else None
+        self.multiply = torch.mm if self.n is None else torch.bmm
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Computes.
@@ -129,26 +132,26 @@ class _Stack:
         Returns:
             The input and the output of each layer. The outputs are of the workspace: give them back (`release`).
         """
-        first = self.layers[0][0].weight
-        is_ensemble = first.dim() == 3
-        outputs = [x.expand(len(first), *x.shape) if is_ensemble and x.dim() == 2 else x]
-        for i, (layer, activation) in enumerate(self.layers):
-            weight: Tensor = layer.weight
-            bias: Tensor = layer.bias
+        n = self.n
+        outputs = [x if n is None or x.dim() == 3 else x.expand(n, *x.shape)]
+        for i, (own_weight, own_bias, activation) in enumerate(self.layers):
+            weight: Tensor = own_weight
+            bias: Tensor = own_bias
             if i > 0 and self.dtype is not torch.float32:
                 outputs[i] = self._convert(outputs[i], self.dtype)
                 weight, bias = weight.to(self.dtype), bias.to(self.dtype)
-            output = self._take(outputs[i].shape[:-1], weight)
-            if is_ensemble:
-                torch.baddbmm(bias.unsqueeze(1), outputs[i], weight, out=output)
-            else:
+            output = self._take(outputs[i], weight)
+            if n is None:
                 torch.addmm(bias, outputs[i], weight, out=output)
+            else:
+                torch.baddbmm(bias.unsqueeze(1), outputs[i], weight, out=output)
             activation.apply_(output)
             outputs.append(output)
         return outputs
 
-    def _take(self, rows: torch.Size, weight: Tensor) -> Tensor:
-        return self.workspace.take(torch.Size((*rows, weight.shape[-1])), weight.dtype, weight.device)
+    def _take(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Returns memory for the product of the two."""
+        return self.workspace.take((*x.shape[:-1], weight.shape[-1]), weight.dtype, weight.device)
 
     def _convert(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         if x.dtype is dtype:
@@ -175,18 +178,17 @@ class _Stack:
             workspace's.
         """
         for i in range(len(self.layers) - 1, -1, -1):
-            layer, activation = self.layers[i]
+            weight, bias, activation = self.layers[i]
             activation.backward_(gradient, outputs[i + 1])
-            weight = layer.weight
             if i == 0:
                 gradient = self._convert(gradient, torch.float32)
             if weight.requires_grad:
                 self.workspace.add_product(weight, outputs[i].mT, gradient)
-            if layer.bias.requires_grad:
-                self.workspace.add_sum(layer.bias, gradient, -2)
+            if bias.requires_grad:
+                self.workspace.add_sum(bias, gradient, -2)
             if i > 0:
                 transposed = weight.to(gradient.dtype).mT
-                before = self._take(gradient.shape[:-1], transposed)
+                before = self._take(gradient, transposed)
                 self.multiply(gradient, transposed, out=before)
                 self.workspace.give_back(gradient)
                 gradient = before
@@ -199,7 +201,7 @@ class _Stack:
             gradient: What `backward` gave.
             columns: Which ones.
         """
-        return self.multiply(gradient, self.layers[0][0].weight[..., columns, :].mT)
+        return self.multiply(gradient, self.layers[0][0][..., columns, :].mT)
 
 
 class _Fused(nn.Module):
@@ -217,21 +219,32 @@ class _Fused(nn.Module):
         self.source = source
         self.workspace = workspace
         self.stack = _Stack(layers.children(), dtype, workspace)  # type: ignore[arg-type]
-        self._inside = tuple(source.modules())
         self._learned = tuple(source.parameters())
+        self._hooks: tuple[Mapping[int, Any], ...] = tuple(
+            hooks
+            for module in source.modules()
+            for hooks in (
+                *(module._forward_hooks, module._forward_pre_hooks),
+                *(module._backward_hooks, module._backward_pre_hooks),
+            )
+        )
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Computes; nobody has hooks here, for which torch would look first."""
+        return self.forward(*inputs)
 
     def is_watched(self) -> bool:
         """Whether a user has registered hooks inside, which only the module itself calls."""
-        return any(
-            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-            for module in self._inside
-        )
+        return any(self._hooks)
 
     def anchor(self, *inputs: Tensor) -> Tensor | None:
         """Returns something here that wants a gradient, so that autograd asks for it; None where nothing does."""
         if not torch.is_grad_enabled():
             return None
-        return next((tensor for tensor in (*self._learned, *inputs) if tensor.requires_grad), None)
+        for tensor in (*self._learned, *inputs):
+            if tensor.requires_grad:
+                return tensor
+        return None
 
 
 class FusedTrunk(_Fused):
@@ -289,7 +302,7 @@ class FusedCritic(_Fused):
 
     def __init__(self, source: CriticEnsemble, dtype: torch.dtype, workspace: Workspace) -> None:
         super().__init__(source, source.trunk, dtype, workspace)
-        self.value = source.value
+        self.value: tuple[nn.Parameter, nn.Parameter] = source.value.weight, source.value.bias
         self.value_activation = ACTIVATIONS[type(source.value.activation)]
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
@@ -308,8 +321,9 @@ class FusedCritic(_Fused):
         outputs = self.stack.forward(torch.cat([features, action], dim=-1))
         # A sum of products: a matrix of one column is what matrix products are slow at.
         products = self.workspace.take(outputs[-1].shape, torch.float32, action.device)
-        torch.mul(outputs[-1], self.value.weight.mT, out=products)
-        values = products.sum(dim=-1).add_(self.value.bias)
+        weight, bias = self.value
+        torch.mul(outputs[-1], weight.mT, out=products)
+        values = products.sum(dim=-1).add_(bias)
         self.workspace.give_back(products)
         self.value_activation.apply_(values)
         return outputs, values
@@ -320,7 +334,7 @@ class _CriticNode(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, action: Tensor, anchor: Tensor, net: FusedCritic) -> Tensor:
         ctx.net, ctx.n_features = net, features.shape[-1]
         ctx.outputs, values = net.compute(features, action)
-        if type(net.value.activation) is not nn.Identity:
+        if net.value_activation is not ACTIVATIONS[nn.Identity]:
             ctx.save_for_backward(values)
         return values
 
@@ -330,7 +344,7 @@ class _CriticNode(torch.autograd.Function):
         if ctx.saved_tensors:
             gradient = gradient.clone()
             net.value_activation.backward_(gradient, *ctx.saved_tensors)
-        weight, bias, hidden = net.value.weight, net.value.bias, outputs[-1]
+        (weight, bias), hidden = net.value, outputs[-1]
         column = gradient.unsqueeze(-1)  # [n_critics, B, 1]
         if weight.requires_grad:
             products = workspace.take(hidden.shape, torch.float32, hidden.device)
@@ -367,7 +381,7 @@ class FusedActor(_Fused):
 
     def __init__(self, source: SquashedGaussianActor, dtype: torch.dtype, workspace: Workspace) -> None:
         super().__init__(source, source.trunk, dtype, workspace)
-        self.heads = source.mean, source.log_std
+        self.heads = (source.mean.weight, source.mean.bias), (source.log_std.weight, source.log_std.bias)
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Samples actions [B, n_actions] and returns them with their log-probabilities [B]."""
@@ -402,14 +416,14 @@ class FusedActor(_Fused):
         """Returns what each layer gives, the mean, and the logarithm of the standard deviation before it is clamped."""
         outputs = self.stack.forward(features)
         hidden = outputs[-1].float()
-        bias = torch.cat([head.bias for head in self.heads])
+        bias = torch.cat([bias for _, bias in self.heads])
         both = torch.addmm(bias, hidden, self.head_weights())
         mean, log_std = both.chunk(2, dim=-1)
         return outputs, mean, log_std
 
     def head_weights(self) -> Tensor:
         """Returns both heads' weights side by side, [hidden, 2 n_actions]."""
-        return torch.cat([head.weight for head in self.heads], dim=-1)
+        return torch.cat([weight for weight, _ in self.heads], dim=-1)
 
 
 class _ActorNode(torch.autograd.Function):
@@ -443,11 +457,11 @@ class _ActorNode(torch.autograd.Function):
         mean = torch.ops.aten.tanh_backward(action_gradient, action).addcmul_(column, action, value=2.0)
         log_std = (mean * scale - column).masked_fill_(is_clamped, 0.0)
         hidden = outputs[-1].float().mT
-        for head, part in zip(net.heads, (mean, log_std), strict=True):
-            if head.weight.requires_grad:
-                net.workspace.add_product(head.weight, hidden, part)
-            if head.bias.requires_grad:
-                net.workspace.add_sum(head.bias, part, 0)
+        for (weight, bias), part in zip(net.heads, (mean, log_std), strict=True):
+            if weight.requires_grad:
+                net.workspace.add_product(weight, hidden, part)
+            if bias.requires_grad:
+                net.workspace.add_sum(bias, part, 0)
         both = torch.cat([mean, log_std], dim=-1)
         last = net.workspace.take(outputs[-1].shape, outputs[-1].dtype, both.device)
         if last.dtype is both.dtype:

@@ -119,6 +119,7 @@ class TorchLearner(ABC):
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
         )
+        self._target_buffers = [*zip(policy.critic_target.buffers(), policy.critic.buffers(), strict=True)]
 
     @abstractmethod
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
@@ -134,7 +135,7 @@ class TorchLearner(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
-        sharing = ("plan", "actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_minds_its_mode")
+        sharing = ("actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers")
         return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -213,7 +214,7 @@ class TorchLearner(ABC):
         """Moves the target networks towards the critics: target = polyak target + (1 - polyak) critic."""
         for target, parameter in self._target_pairs:
             target.lerp_(parameter, 1.0 - self.polyak)
-        for target, buffer in zip(self.policy.critic_target.buffers(), self.policy.critic.buffers(), strict=True):
+        for target, buffer in self._target_buffers:
             target.copy_(buffer)
 
     def add_optimizer(self, name: str, rate: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:

@@ -219,6 +219,7 @@ class MlpPolicy(nn.Module):
                 f"policy_kwargs: normalize_observations={normalize_observations!r}; True or False is needed"
             )
         self.observation_space, self.action_space = observation_space, action_space
+        self._boxes = observation_boxes(observation_space)
         self.n_features = observation_size(observation_space)
         self.n_actions = math.prod(action_space.shape or ())
         self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
@@ -271,16 +272,12 @@ class MlpPolicy(nn.Module):
 
         uint8 values are divided by 255: networks start from inputs of the size of one.
         """
-        return self.join(observation, list(observation_boxes(self.observation_space)))
+        return self.join(observation, list(self._boxes))
 
     def join(self, observation: TensorObservation, keys: Sequence[str]) -> Tensor:
         """Flattens some keys of an observation, in that order; see `flatten`. A Box has the key ''."""
         parts = observation if isinstance(observation, dict) else {"": observation}
-        boxes = observation_boxes(self.observation_space)
-        flat = [
-            _scaled(parts[key].reshape(parts[key].shape[0], math.prod(boxes[key].shape)).float(), boxes[key])
-            for key in keys
-        ]
+        flat = [_flatten(parts[key], self._boxes[key]) for key in keys]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
     def features(self, observation: TensorObservation) -> Tensor:
@@ -602,7 +599,8 @@ def _is_finite_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
 
 
-def _scaled(flat: Tensor, box: spaces.Box) -> Tensor:
+def _flatten(observation: Tensor, box: spaces.Box) -> Tensor:
+    flat = observation.reshape(observation.shape[0], math.prod(box.shape)).float()
     scale = input_scale(box)
     return flat if scale == 1.0 else flat / scale
 
