@@ -82,10 +82,14 @@ class Workspace:
         """Adds a matrix product, [.., out, B] times [.., B, in], to a parameter's gradient."""
         multiply = torch.bmm if a.dim() == 3 else torch.mm
         home = self._free_home(parameter)
-        if home is None or a.dtype != home.dtype:
+        if home is None:
             self._add(parameter, multiply(a, b))
-        else:
+        elif a.dtype is home.dtype:
             parameter.grad = multiply(a, b, out=home)
+        else:
+            product = self.take(parameter.shape, a.dtype, a.device)
+            parameter.grad = home.copy_(multiply(a, b, out=product))
+            self.give_back(product)
 
     def add_sum(self, parameter: nn.Parameter, terms: Tensor, dim: int, *, keepdim: bool = False) -> None:
         """Adds a sum over one dimension to a parameter's gradient."""
@@ -134,17 +138,16 @@ class _Stack:
         """
         n = self.n
         outputs = [x if n is None or x.dim() == 3 else x.expand(n, *x.shape)]
-        for i, (own_weight, own_bias, activation) in enumerate(self.layers):
-            weight: Tensor = own_weight
-            bias: Tensor = own_bias
-            if i > 0 and self.dtype is not torch.float32:
-                outputs[i] = self._convert(outputs[i], self.dtype)
-                weight, bias = weight.to(self.dtype), bias.to(self.dtype)
-            output = self._take(outputs[i], weight)
+        for i, (weight, bias, activation) in enumerate(self.layers):
+            dtype = self.dtype if i > 0 else torch.float32
+            x = outputs[i] = self._converted(outputs[i], dtype)
+            matrix = self._copied(weight, dtype)
+            output = self._take(x, matrix)
             if n is None:
-                torch.addmm(bias, outputs[i], weight, out=output)
+                torch.addmm(bias.to(dtype), x, matrix, out=output)
             else:
-                torch.baddbmm(bias.unsqueeze(1), outputs[i], weight, out=output)
+                torch.baddbmm(bias.to(dtype).unsqueeze(1), x, matrix, out=output)
+            self._drop(matrix, weight)
             activation.apply_(output)
             outputs.append(output)
         return outputs
@@ -153,12 +156,21 @@ class _Stack:
         """Returns memory for the product of the two."""
         return self.workspace.take((*x.shape[:-1], weight.shape[-1]), weight.dtype, weight.device)
 
-    def _convert(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        if x.dtype is dtype:
-            return x
-        converted = self.workspace.take(x.shape, dtype, x.device)
-        converted.copy_(x)
-        self.workspace.give_back(x)
+    def _copied(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """Returns a tensor in another type, in memory of the workspace's; or itself, where it is of that type."""
+        if tensor.dtype is dtype:
+            return tensor
+        return self.workspace.take(tensor.shape, dtype, tensor.device).copy_(tensor)
+
+    def _drop(self, copy: Tensor, tensor: Tensor) -> None:
+        """Gives back what `_copied` has made of a tensor, if that was a copy."""
+        if copy is not tensor:
+            self.workspace.give_back(copy)
+
+    def _converted(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """Exchanges memory of the workspace's for such of another type."""
+        converted = self._copied(tensor, dtype)
+        self._drop(tensor, converted)
         return converted
 
     def release(self, outputs: list[Tensor]) -> None:
@@ -181,15 +193,16 @@ class _Stack:
             weight, bias, activation = self.layers[i]
             activation.backward_(gradient, outputs[i + 1])
             if i == 0:
-                gradient = self._convert(gradient, torch.float32)
+                gradient = self._converted(gradient, torch.float32)
             if weight.requires_grad:
                 self.workspace.add_product(weight, outputs[i].mT, gradient)
             if bias.requires_grad:
                 self.workspace.add_sum(bias, gradient, -2)
             if i > 0:
-                transposed = weight.to(gradient.dtype).mT
-                before = self._take(gradient, transposed)
-                self.multiply(gradient, transposed, out=before)
+                matrix = self._copied(weight, gradient.dtype)
+                before = self._take(gradient, matrix.mT)
+                self.multiply(gradient, matrix.mT, out=before)
+                self._drop(matrix, weight)
                 self.workspace.give_back(gradient)
                 gradient = before
         return gradient
