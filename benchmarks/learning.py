@@ -67,11 +67,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("env_id")
     parser.add_argument("--zoo", action="store_true", help="the zoo file's hyperparameters, not the defaults")
     parser.add_argument("--against", choices=[name for name in NAMES if name != "slc_agents"], help="another library")
+    parser.add_argument("--common", action="store_true", help="the settings of --against, for our library alone")
+    parser.add_argument("--compute-kwargs", type=json.loads, help="our compute_kwargs, as JSON")
     parser.add_argument("--total-timesteps", type=int, help="default: what the settings say")
     parser.add_argument("--start-steps", type=int, default=0, help="random steps at first, with --against")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... (default: %(default)s)")
     parser.add_argument("--eval-freq", type=int, default=5_000, help="steps between evaluations (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, help="episodes of the last one (default: 20 with --against, else 50)")
+    parser.add_argument(
+        "--episodes", type=int, help="episodes of the last one (default: 20 with --against or --common, else 50)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=Path("runs/learning"), help="folder (default: %(default)s)")
     parser.add_argument("--peers", type=Path, default=Path(".venv-peers/bin/python"), help="interpreter of the peers")
@@ -81,7 +85,7 @@ def parse() -> argparse.Namespace:
 
 def make_jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yields what is to be trained, seed by seed."""
-    settings = "common" if options.against else "zoo" if options.zoo else "defaults"
+    settings = "common" if options.against or options.common else "zoo" if options.zoo else "defaults"
     config = zoo.load_config("sac", options.env_id) if options.zoo else None
     total = options.total_timesteps or (config.epochs * config.steps_per_epoch if config else 204_800)
     for seed in range(options.seeds):
@@ -95,13 +99,15 @@ def make_jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "start_steps": options.start_steps,
                 "eval_freq": options.eval_freq,
                 "eval_episodes": 5,
-                "final_episodes": options.episodes or (20 if options.against else 50),
+                "final_episodes": options.episodes or (20 if settings == "common" else 50),
+                **({"compute_kwargs": options.compute_kwargs} if options.compute_kwargs else {}),
             }
 
 
 def train(job: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Returns the result of one training, which is only done where it isn't there yet."""
-    name = f"{job['env_id'].replace('/', '__')}_{job['settings']}_{job['library']}_{job['seed']}.json"
+    how = "".join(f"_{key}={value}" for key, value in job.get("compute_kwargs", {}).items())
+    name = f"{job['env_id'].replace('/', '__')}_{job['settings']}{how}_{job['library']}_{job['seed']}.json"
     path: Path = options.results / name
     result = read(path)
     if not job.items() <= result.items():  # none, or one of other steps or episodes
