@@ -140,6 +140,12 @@ class Optimizer:
             yield name, m, "m"
             yield name, v, "v"
 
+    def memory(self) -> Iterator[Tensor]:
+        """Yields all that it works with beside the parameters themselves."""
+        yield self.rate
+        for group in self.groups:
+            yield from (group.flat, group.gradient, group.m, group.v, group.steps)
+
     @property
     def steps(self) -> int:
         """Steps taken so far."""
@@ -189,6 +195,10 @@ class _Group:
 
 class NoOptimizer:
     """Stands where there is nothing to learn."""
+
+    def memory(self) -> Iterator[Tensor]:
+        """Yields nothing."""
+        return iter(())
 
     def minimise(self, loss: Tensor) -> None:
         """Does nothing."""
