@@ -360,12 +360,14 @@ def test_a_buffer_that_was_exchanged_is_let_go(make_pair: Any) -> None:
 
 def test_the_line_of_a_run_says_where_minibatches_come_from(caplog: pytest.LogCaptureFixture) -> None:
     options = {"replay_on_device": True, "graphs": False}
-    model = SAC("MlpPolicy", "Pendulum-v1", compute_kwargs=options, num_test_episodes=0, update_after=10, seed=0)
-    plain = SAC("MlpPolicy", "Pendulum-v1", num_test_episodes=0, update_after=10, seed=0)
+    small: dict[str, Any] = {"policy_kwargs": {"hidden_sizes": [8]}, "num_test_episodes": 0, "seed": 0}
+    small |= {"update_after": 10, "update_every": 5, "steps_per_update": 3, "batch_size": 8, "replay_size": 15}
+    model = SAC("MlpPolicy", "Pendulum-v1", compute_kwargs=options, **small)
+    plain = SAC("MlpPolicy", "Pendulum-v1", **small)
     with caplog.at_level("INFO", logger="slc_agents"):
-        plain.learn(20)
+        plain.learn(30)
         assert "replay buffer" not in caplog.text
-        model.learn(20)
+        model.learn(30)
     assert "a copy of the replay buffer there (" in caplog.text
     for name, array in plain.get_parameters().items():
         np.testing.assert_array_equal(array, model.get_parameters()[name], err_msg=name)
