@@ -28,6 +28,7 @@ from slc_agents.errors import ConfigError
 from slc_agents.pytorch import learner as learner_module
 from slc_agents.pytorch.accelerate import ComputePlan, choose_plan
 from slc_agents.pytorch.batches import TensorBatch
+from slc_agents.pytorch.device_memory import DeviceMemory
 from slc_agents.pytorch.policies import CnnPolicy, MlpPolicy, make_policy
 from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, has_hooks
 from tests.support.cpu_recorder import CpuRecorder
@@ -120,21 +121,11 @@ def test_replays_do_what_the_steps_do(make_pair: Any, space: Any, policy: str, k
 CHANGES: dict[str, Callable[[Any, ReplayBuffer], ReplayBuffer | None]] = {
     "another batch size": lambda learner, buffer: setattr(learner, "batch_size", 5),
     "another number": lambda learner, buffer: setattr(learner, "target_entropy", -3.5),
-    "parameters elsewhere": lambda learner, buffer: move(learner),
+    "parameters elsewhere": lambda learner, buffer: learner.optimizers["alpha"].groups[0]._move_in(),
     "a frozen parameter": lambda learner, buffer: setattr(learner.policy.actor.mean.bias, "requires_grad", False),
     "another buffer": lambda learner, buffer: make_buffer(learner, seed=5),
     "longer tails": lambda learner, buffer: add(buffer, 200, ends=1.0),
 }
-
-
-def move(learner: Any) -> None:
-    """Moves parameters as unpickling does."""
-    for optimizer in learner.optimizers.values():
-        for group in optimizer.groups:
-            group._move_in()
-    steps = learner.steps
-    learner.connect()
-    learner.steps = steps
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -348,14 +339,22 @@ def test_the_learner_follows_the_plan(
     assert_equal((learner, duplicate))
 
 
-def test_a_buffer_that_was_exchanged_is_let_go(make_pair: Any) -> None:
-    pair, buffers, _ = make_pair()
-    for learner in pair:
-        learner.update(buffers[0], 1)
-        mirror = weakref.ref(learner._batches)
-        learner.update(buffers[1], 1)
+def test_a_buffer_that_was_exchanged_is_let_go_before_another_is_copied(
+    make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, learner), buffers, _ = make_pair()
+    learner.update(buffers[0], 1)
+    column = weakref.ref(learner._batches.tensors()[0])
+    made: list[bool] = []
+
+    def make_mirror(*args: Any) -> DeviceMemory:
         gc.collect()
-        assert mirror() is None
+        made.append(column() is None)
+        return DeviceMemory(*args)
+
+    monkeypatch.setattr(learner_module, "DeviceMemory", make_mirror)
+    learner.update(buffers[1], 1)
+    assert made == [True]
 
 
 def test_the_line_of_a_run_says_where_minibatches_come_from(caplog: pytest.LogCaptureFixture) -> None:
