@@ -174,13 +174,13 @@ class TorchLearner(ABC):
                 f"needs more memory than this machine can give ({error}); lower them"
             ) from error
         batches = self._find_batches(memory)
+        self.acting_policy.outdate()
         if self._minds_its_mode:
             self.policy.train()
         with self.plan.in_force():
             self.steps.run(self, batches, batches.inputs(memory, indices), noise)
         if self._minds_its_mode:
             self.policy.eval()
-        self.acting_policy.outdate()
         self._metric_steps += n
 
     def counted_step(self, batch: TensorBatch, noise: Tensor) -> None:

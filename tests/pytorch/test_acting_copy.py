@@ -125,3 +125,20 @@ def test_small_known_policies_have_one_where_there_is_a_gpu() -> None:
         assert itself.device == cuda
     for device in (cpu, torch.device("mps")):
         assert type(make_acting_policy(mlp, device)) is ActingPolicy
+
+
+def test_it_follows_a_block_that_was_broken_off(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, done = learner.step, []
+
+    def step_once(*args: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        return step(*args)
+
+    monkeypatch.setattr(learner, "step", step_once)
+    before = learner.act(OBSERVATIONS, deterministic=True)
+    with pytest.raises(KeyboardInterrupt):
+        learner.update(make_buffer(learner), 3)
+    assert (learner.act(OBSERVATIONS, deterministic=True) != before).any()
+    assert_follows(learner)
