@@ -67,8 +67,8 @@ class Changes(NamedTuple):
     """Where a buffer has other content than at a `Mark`."""
 
     slots: list[slice]  # of the ring: written anew, in every column
-    linked: NDArray[np.int64]  # further slots, of which `next_index` alone may have changed
-    rows: NDArray[np.int64]  # of the tails
+    linked: Array  # further slots, of which `next_index` alone may have changed
+    rows: Array  # of the tails
 
 
 class ReplayBuffer:
