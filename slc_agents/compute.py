@@ -23,6 +23,9 @@ class ComputeOptions:
         num_threads: Threads of a gradient step on the CPU.
         matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
         fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
+        graphs: Whether whole gradient steps run as CUDA graphs, on a CUDA device, where the policy allows it.
+        replay_on_device: Whether the device has a copy of the replay buffer, to gather minibatches there. By itself, a
+            CUDA device has where the copy takes no more than half of its memory.
 
     Raises:
         ConfigError: If a value is not allowed.
@@ -32,6 +35,8 @@ class ComputeOptions:
     num_threads: int | None = None
     matmul: MatmulPath | None = None
     fused: bool = True
+    graphs: bool = True
+    replay_on_device: bool | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("precision", get_args(Precision)), ("matmul", (None, *get_args(MatmulPath)))):
@@ -41,7 +46,10 @@ class ComputeOptions:
         try:
             if self.num_threads is not None:
                 object.__setattr__(self, "num_threads", check_whole_number("num_threads", self.num_threads))
-            object.__setattr__(self, "fused", check_flag("fused", self.fused))
+            for name in ("fused", "graphs"):
+                object.__setattr__(self, name, check_flag(name, getattr(self, name)))
+            if self.replay_on_device is not None:
+                object.__setattr__(self, "replay_on_device", check_flag("replay_on_device", self.replay_on_device))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"compute_kwargs: {error}") from None
         if self.precision != "float32" and not self.fused:
@@ -63,6 +71,7 @@ class ComputeOptions:
 
 _ELSEWHERE = {
     "threads": "here it is num_threads",
+    "cuda_graphs": "here it is graphs",
     "dtype": "here it is precision, 'float32' or 'bfloat16'",
     "device": "it is a keyword of the agent itself",
     "batch_size": "it is a keyword of the agent itself",

@@ -93,8 +93,8 @@ class AgentLearner(loop.Learner, Protocol):
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
 
-    def describe(self) -> str:
-        """Returns a line that says how gradient steps are computed."""
+    def describe(self, memory: ReplayBuffer | None = None) -> str:
+        """Returns a line that says how gradient steps, with minibatches of a memory, are computed."""
 
 
 class Agent(ABC, Generic[ConfigT]):
@@ -324,7 +324,7 @@ class Agent(ABC, Generic[ConfigT]):
     def _train(self, callbacks: Callback, progress_bar: bool) -> Self:
         self.logger.prepare()
         self._refuse_foreign_output()
-        self.logger.note(self._learner.describe())
+        self.logger.note(self._learner.describe(self.replay_buffer))
         everything: list[Callback] = [callbacks]
         if self.logger.output_dir is not None:
             everything.append(

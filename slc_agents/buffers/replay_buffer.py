@@ -21,7 +21,7 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -37,10 +37,38 @@ from slc_agents.errors import (
 from slc_agents.spaces import NUMBERS, check_observation_space, observation_boxes, row_not_finite, storage_dtype
 from slc_agents.transition import Array, Batch, Observation, StoredArray
 
-__all__ = ["ReplayBuffer"]
+__all__ = ["Changes", "Columns", "Mark", "ReplayBuffer"]
 
 _MAX_CAPACITY = 2**31 - 1  # next_index is an int32
 _MIN_TAIL_ROWS = 64
+
+
+class Columns(NamedTuple):
+    """A buffer's memory itself, to be read and not written to. Observations are by key; a Box has the key ""."""
+
+    rings: dict[str, Array]  # [capacity, *shape]
+    tails: dict[str, Array]  # [rows, *shape], of which a later `add` may make more, elsewhere in memory
+    action: Array  # [capacity, *action_space.shape]
+    reward: Array  # [capacity]
+    terminated: Array  # [capacity]
+    next_index: Array  # [capacity]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment in a buffer's life."""
+
+    life: int  # how often it had been emptied, which loading does too
+    count: int  # transitions ever added
+    last_number: tuple[int, ...]  # see `ReplayBuffer`
+
+
+class Changes(NamedTuple):
+    """Where a buffer has other content than at a `Mark`."""
+
+    slots: list[slice]  # of the ring: written anew, in every column
+    linked: Array  # further slots, of which `next_index` alone may have changed
+    rows: Array  # of the tails
 
 
 class ReplayBuffer:
@@ -108,6 +136,7 @@ class ReplayBuffer:
         except MemoryError as error:
             raise _memory_error(self.capacity, wanted) from error
 
+        self._life = 0  # how often it was emptied
         self._count = 0  # the next transition's number
         self._size = 0
         self._last_number = [-1] * self.n_envs  # each env's last transition while its segment is open, else -1
@@ -135,6 +164,7 @@ class ReplayBuffer:
 
     def clear(self) -> None:
         """Forgets all transitions; `generator` goes on from where it is."""
+        self._life += 1
         self._next_index[: self._size] = 0  # else `add` would free the rows that the forgotten transitions held
         self._count = self._size = 0
         self._last_number = [-1] * self.n_envs
@@ -310,6 +340,42 @@ class ReplayBuffer:
             discount=np.multiply(~terminated, self.gamma, dtype=np.float32),
             terminated=terminated,
         )
+
+    @property
+    def columns(self) -> Columns:
+        """Where all that `gather` reads is kept, for a mirror of it; see `changes_since`."""
+        return Columns(
+            {leaf.key: leaf.ring for leaf in self._leaves},
+            {leaf.key: leaf.tails for leaf in self._leaves},
+            *(self._action, self._reward, self._terminated, self._next_index),
+        )
+
+    def mark(self) -> Mark:
+        """Returns this moment, for `changes_since`."""
+        return Mark(self._life, self._count, tuple(self._last_number))
+
+    def changes_since(self, mark: Mark | None) -> Changes:
+        """Says where `columns` hold other content than at a moment.
+
+        Args:
+            mark: The moment, of this buffer; None: before there was any content.
+        """
+        if mark is None or mark.life != self._life:
+            mark = Mark(self._life, 0, ())
+        oldest = self._count - self._size
+        first = max(mark.count, oldest)
+        # Written once, a transition is only touched when the next one of its env says where its observation is.
+        linked = np.array([n % self.capacity for n in mark.last_number if n >= oldest], np.int64)
+        slots = self._slots(first, self._count)
+        next_index = np.concatenate([*(self._next_index[part] for part in slots), self._next_index[linked]])
+        return Changes(slots, linked, np.unique(~next_index[next_index < 0]).astype(np.int64))
+
+    def _slots(self, first: int, end: int) -> list[slice]:
+        """Returns where the transitions of consecutive numbers lie, none of which has overwritten another."""
+        start, n = first % self.capacity, end - first
+        before_the_end = min(n, self.capacity - start)
+        parts = [slice(start, start + before_the_end), slice(0, n - before_the_end)]
+        return [part for part in parts if part.stop > part.start]
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Array]:
         """The content, without the part of the capacity that isn't filled and without the generator's state.

@@ -19,7 +19,7 @@ from torch import nn
 
 from slc_agents.compute import ComputeOptions, MatmulPath, Precision
 
-__all__ = ["ComputePlan", "choose_plan", "onednn_is_faster"]
+__all__ = ["ComputePlan", "choose_plan", "is_known", "onednn_is_faster"]
 
 # Multiply-adds of a matrix product that occupy a thread: fewer cost more in waiting for each other than they save.
 WORK_PER_THREAD = 2_000_000
@@ -35,6 +35,7 @@ class ComputePlan:
         fused: Whether known networks are single nodes of autograd.
         num_threads: Threads on the CPU, at most; and no more than torch has been given.
         matmul: Who multiplies float32 matrices on the CPU.
+        graphed: Whether each gradient step is the replay of a CUDA graph.
     """
 
     device: torch.device
@@ -42,6 +43,7 @@ class ComputePlan:
     fused: bool
     num_threads: int
     matmul: MatmulPath
+    graphed: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,7 +53,8 @@ class ComputePlan:
     def __str__(self) -> str:
         networks = "fused networks" if self.fused else "ordinary networks"
         if self.device.type != "cpu":
-            return f"gradient steps on {self.device}: {self.precision}, {networks}"
+            graphs = ", whole steps as CUDA graphs" * self.graphed
+            return f"gradient steps on {self.device}: {self.precision}, {networks}{graphs}"
         multiplier = "oneDNN's matrix products" if self.matmul == "onednn" else "torch's default matrix products"
         count = min(self.num_threads, torch.get_num_threads())
         threads = f"{count} thread{'s' * (count != 1)}"
@@ -128,7 +131,25 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
             stacklevel=2,
         )
     fused = options.fused and device.type in ("cpu", "cuda")
-    return ComputePlan(device, options.precision, fused, threads, matmul)
+    graphed = options.graphs and device.type == "cuda" and all(map(is_known, policy.modules()))
+    return ComputePlan(device, options.precision, fused, threads, matmul, graphed)
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a module, apart from its parts, is known to do the same operations each time it is called.
+
+    A user's own may look at values, or draw random numbers; torch's dropout does that, and its batch normalisation
+    changes statistics.
+    """
+    cls = type(module)
+    is_torch_s = cls.__module__ in _KNOWN_MODULES and cls not in _RANDOM_CLASSES
+    return is_torch_s or cls.__module__.startswith("slc_agents.")
+
+
+_KNOWN_MODULES = {
+    f"torch.nn.modules.{name}" for name in ("activation", "container", "conv", "flatten", "linear", "normalization")
+}
+_RANDOM_CLASSES = {nn.RReLU, nn.MultiheadAttention}
 
 
 def _largest_product(policy: nn.Module, batch_size: int) -> int:

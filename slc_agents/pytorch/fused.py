@@ -78,6 +78,10 @@ class Workspace:
         for tensor in tensors:
             self._free.setdefault((tensor.shape, tensor.dtype), []).append(tensor)
 
+    def clear(self) -> None:
+        """Keeps nothing for later of what was given back."""
+        self._free.clear()
+
     def add_product(self, parameter: nn.Parameter, a: Tensor, b: Tensor) -> None:
         """Adds a matrix product, [.., out, B] times [.., B, in], to a parameter's gradient."""
         multiply = torch.bmm if a.dim() == 3 else torch.mm

@@ -6,10 +6,11 @@ An algorithm is a subclass that writes its gradient step out in full; see `slc_a
 from __future__ import annotations
 
 import copy
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,29 +20,21 @@ from torch import Tensor, nn
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.accelerate import choose_plan
-from slc_agents.pytorch.acting import Acting, count_rows, to_tensor
+from slc_agents.pytorch.acting import Acting, count_rows
+from slc_agents.pytorch.acting_copy import make_acting_policy
+from slc_agents.pytorch.batches import Batches, HostBatches, TensorBatch
+from slc_agents.pytorch.device_memory import DeviceMemory, choose_place
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
-from slc_agents.pytorch.policies import TensorObservation
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
+from slc_agents.pytorch.steps import CudaRecorder, EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
-from slc_agents.transition import Array, Batch, Observation
+from slc_agents.transition import Array, Observation
 
 __all__ = ["Sample", "TensorBatch", "TorchLearner", "frozen_alias"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-class TensorBatch(NamedTuple):
-    """A `Batch` on the learner's device."""
-
-    observation: TensorObservation  # [B, *shape]
-    action: Tensor  # [B, n_actions] in [-1, 1]
-    reward: Tensor  # [B]
-    next_observation: TensorObservation  # [B, *shape]
-    discount: Tensor  # [B], gamma (1 - terminated)
-    terminated: Tensor  # [B], bool
 
 
 def frozen_alias(module: ModuleT) -> ModuleT:
@@ -85,7 +78,6 @@ class TorchLearner(ABC):
         # Its parts are its class's business; some, such as dropout, act only while it learns.
         self.policy = cast("Any", policy.to(device).eval())
         self.device = device
-        self.acting = Acting(self.policy, device)
         self.batch_size = batch_size
         self.polyak = polyak
         self.compute = compute
@@ -107,19 +99,24 @@ class TorchLearner(ABC):
         for group in by_type(policy.critic_target.parameters()):
             move_together(group)
         nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
+        homes = {
+            parameter: gradient
+            for optimizer in self.optimizers.values()
+            for parameter, gradient in optimizer.gradients.items()
+        }
+        self.workspace = Workspace(homes)
         if self.plan.fused:
-            homes = {
-                parameter: gradient
-                for optimizer in self.optimizers.values()
-                for parameter, gradient in optimizer.gradients.items()
-            }
-            workspace = Workspace(homes)
-            nets = [fuse(net, self.plan.dtype, workspace) for net in nets]
+            nets = [fuse(net, self.plan.dtype, self.workspace) for net in nets]
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
         )
         self._target_buffers = [*zip(policy.critic_target.buffers(), policy.critic.buffers(), strict=True)]
+        self.acting_policy = make_acting_policy(policy, self.device)
+        self.acting = Acting(self.acting_policy.policy, self.acting_policy.device)
+        self.steps: Steps = GraphedSteps(CudaRecorder(self.device)) if self.plan.graphed else EagerSteps()
+        self._batches: Batches | None = None
+        self._memory: weakref.ref[ReplayBuffer] | None = None  # that of the batches; it isn't kept alive
 
     @abstractmethod
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
@@ -135,7 +132,8 @@ class TorchLearner(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
-        sharing = ("actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers")
+        sharing = ["actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers"]
+        sharing += ["acting_policy", "acting", "workspace", "steps", "_batches", "_memory"]
         return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -155,6 +153,7 @@ class TorchLearner(ABC):
             deterministic: Whether to take the policy's mean, not a sample.
             generator: Where a sample's noise comes from; None: the learner's own stream of actions.
         """
+        self.acting_policy.follow()
         noise = None
         if not deterministic:
             generator = generator or self.generators["action"]
@@ -163,7 +162,7 @@ class TorchLearner(ABC):
 
     def observe(self, observation: Observation) -> None:
         """Takes training observations into the normaliser's statistics."""
-        self.policy.observe(self._to_tensor(observation))
+        self.acting_policy.observe(observation)
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -178,15 +177,38 @@ class TorchLearner(ABC):
                 f"batch_size={self.batch_size}, steps_per_update={n}: a block of gradient steps on such minibatches "
                 f"needs more memory than this machine can give ({error}); lower them"
             ) from error
-        block_noise = torch.from_numpy(noise).to(self.device)
+        batches = self._find_batches(memory)
+        self.acting_policy.outdate()
         if self._minds_its_mode:
             self.policy.train()
         with self.plan.in_force():
-            for rows, step_noise in zip(indices, block_noise, strict=True):
-                self._metrics += torch.stack(self.step(self._to_tensors(memory.gather(rows)), step_noise))
+            self.steps.run(self, batches, batches.inputs(memory, indices), noise)
         if self._minds_its_mode:
             self.policy.eval()
         self._metric_steps += n
+
+    def counted_step(self, batch: TensorBatch, noise: Tensor) -> None:
+        """Does one gradient step, and adds its metrics to the others'."""
+        self._metrics += torch.stack(self.step(batch, noise))
+
+    def changing_tensors(self) -> Iterator[Tensor]:
+        """Yields all that a gradient step may write to, and the learning rates."""
+        for module in self.modules().values():
+            yield from module.parameters()
+            yield from module.buffers()
+        for optimizer in self.optimizers.values():
+            yield from optimizer.memory()
+        yield self._metrics
+
+    def _find_batches(self, memory: ReplayBuffer) -> Batches:
+        """Returns what makes minibatches of a memory's transitions."""
+        if self._batches is None or self._memory is None or self._memory() is not memory:
+            self._batches = None  # before another mirror is made, an old one gives its memory back
+            self.steps.forget()
+            on_device = choose_place(memory, self.device, self.compute.replay_on_device).on_device
+            self._batches = DeviceMemory(memory, self.device) if on_device else HostBatches(self.device)
+            self._memory = weakref.ref(memory)
+        return self._batches
 
     def sample_actions(self, features: Tensor, next_features: Tensor, noise: Tensor) -> tuple[Sample, Sample]:
         """Samples the policy at observations and, without gradient, at the next ones.
@@ -272,9 +294,10 @@ class TorchLearner(ABC):
         found = find_weights(path)
         return None if found is None else read_weights(found, self.policy, opt_type)
 
-    def describe(self) -> str:
-        """Returns a line that says how gradient steps are computed."""
-        return str(self.plan)
+    def describe(self, memory: ReplayBuffer | None = None) -> str:
+        """Returns a line that says how gradient steps, with minibatches of a memory, are computed."""
+        about = "" if memory is None else choose_place(memory, self.device, self.compute.replay_on_device).about
+        return f"{self.plan}, {about}" if about else str(self.plan)
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""
@@ -321,6 +344,7 @@ class TorchLearner(ABC):
         for name, optimizer in self.optimizers.items():
             if isinstance(optimizer, Optimizer) and f"optimizer/{name}/step" in given:
                 optimizer.steps = int(given[f"optimizer/{name}/step"])
+        self.acting_policy.outdate()
 
     def _archive_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yields every tensor under its archive name: views, through which it can be read and written."""
@@ -346,21 +370,6 @@ class TorchLearner(ABC):
                     yield f"{part}/{i}/{inner.replace('.', '/')}", tensor[i]
                 return
         yield name.replace(".", "/"), tensor
-
-    # -- tensors ---------------------------------------------------------------------------------------------------
-
-    def _to_tensor(self, observation: Observation) -> TensorObservation:
-        return to_tensor(observation, self.device)
-
-    def _to_tensors(self, batch: Batch) -> TensorBatch:
-        return TensorBatch(
-            self._to_tensor(batch.observation),
-            torch.from_numpy(batch.action).to(self.device),
-            torch.from_numpy(batch.reward).to(self.device),
-            self._to_tensor(batch.next_observation),
-            torch.from_numpy(batch.discount).to(self.device),
-            torch.from_numpy(batch.terminated).to(self.device),
-        )
 
 
 def _ignores_its_mode(module: nn.Module) -> bool:

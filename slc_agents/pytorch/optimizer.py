@@ -139,6 +139,12 @@ class Optimizer:
             yield name, m, "m"
             yield name, v, "v"
 
+    def memory(self) -> Iterator[Tensor]:
+        """Yields all that it works with beside the parameters themselves."""
+        yield from (self.rate, self.count)
+        for group in self.groups:
+            yield from (group.flat, group.gradient, group.m, group.v)
+
     @property
     def steps(self) -> int:
         """Steps taken so far."""
@@ -213,6 +219,10 @@ class NoOptimizer:
     """Stands where there is nothing to learn."""
 
     gradients: Mapping[nn.Parameter, Tensor] = {}
+
+    def memory(self) -> Iterator[Tensor]:
+        """Yields nothing."""
+        return iter(())
 
     def minimise(self, loss: Tensor) -> None:
         """Does nothing."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from slc_agents.buffers import ReplayBuffer
+from slc_agents.pytorch.batches import to_batch
 from slc_agents.pytorch.learner import frozen_alias
 from slc_agents.seeding import make_generator
 
@@ -116,7 +117,8 @@ def test_update_equals_steps_on_the_same_batches_and_noise(make_learner: Any) ->
     noise = torch.from_numpy(by_hand.generators["learner"].standard_normal((4, 2, 16, 2), dtype=np.float32))
     metrics = []
     for i in range(4):
-        metrics.append([float(x) for x in by_hand.step(by_hand._to_tensors(buffer.gather(indices[i])), noise[i])])
+        batch = to_batch(buffer.gather(indices[i]), by_hand.device)
+        metrics.append([float(x) for x in by_hand.step(batch, noise[i])])
     expected = by_hand.state_dict()
     for name, array in learner.state_dict().items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-7, err_msg=name)
