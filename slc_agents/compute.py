@@ -23,7 +23,8 @@ class ComputeOptions:
         num_threads: Threads of a gradient step on the CPU.
         matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
         fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
-        graphs: Whether whole gradient steps run as CUDA graphs, on a CUDA device, where the policy allows it.
+        graphs: Whether whole gradient steps run as CUDA graphs, on a CUDA device, where the policy allows it. Not by
+            itself, as long as it hasn't been tried on one.
         replay_on_device: Whether the device has a copy of the replay buffer, to gather minibatches there. By itself, a
             CUDA device has where the copy takes no more than half of its memory.
 
@@ -35,7 +36,7 @@ class ComputeOptions:
     num_threads: int | None = None
     matmul: MatmulPath | None = None
     fused: bool = True
-    graphs: bool = True
+    graphs: bool = False
     replay_on_device: bool | None = None
 
     def __post_init__(self) -> None:

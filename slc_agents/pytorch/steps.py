@@ -155,8 +155,8 @@ class GraphedSteps(Steps):
             return self.recorder.record(step)
         except RuntimeError as error:
             raise RuntimeError(
-                f"a gradient step could not be recorded as a CUDA graph ({error}); give "
-                "compute_kwargs={'graphs': False}, and steps run one operation at a time"
+                f"a gradient step could not be recorded as a CUDA graph ({error}); leave "
+                "graphs=True out of compute_kwargs, and steps run one operation at a time"
             ) from error
         finally:
             learner.workspace.clear()

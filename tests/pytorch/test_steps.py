@@ -205,7 +205,7 @@ def test_a_step_that_cannot_be_recorded_says_what_to_do_and_changes_nothing(make
     step = learner.step
     learner.step = lambda batch, noise: step(batch, noise * float(noise.sum() > 0))
     learner.batch_size = 7
-    with pytest.raises(RuntimeError, match=r"could not be recorded.*'graphs': False"):
+    with pytest.raises(RuntimeError, match=r"could not be recorded.*leave graphs=True out"):
         learner.update(buffers[1], 1)
     for name, array in learner.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
@@ -283,7 +283,7 @@ def own_encoder(layer: nn.Module) -> Callable[[Any], nn.Module]:
 
 
 def plan_of(policy: nn.Module, device: torch.device = CUDA, **options: Any) -> ComputePlan:
-    return choose_plan(policy, device, 256, ComputeOptions(**options))
+    return choose_plan(policy, device, 256, ComputeOptions(**{"graphs": True, **options}))
 
 
 def test_policies_of_known_parts_are_recorded() -> None:
@@ -305,6 +305,7 @@ def test_policies_of_known_parts_are_recorded() -> None:
     assert [plan_of(policy).graphed for policy in known] == [True] * len(known)
     assert [plan_of(policy).graphed for policy in unknown] == [False] * len(unknown)
     assert not plan_of(known[0], graphs=False).graphed
+    assert not choose_plan(known[0], CUDA, 256, ComputeOptions()).graphed
     for device in ("cpu", "mps"):
         assert not plan_of(known[0], torch.device(device)).graphed
 
