@@ -6,13 +6,14 @@ for the whole process only is in force while a block of gradient steps runs; aft
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -20,6 +21,8 @@ from torch import nn
 from slc_agents.compute import ComputeOptions, MatmulPath, Precision
 
 __all__ = ["ComputePlan", "choose_plan", "is_known", "onednn_is_faster"]
+
+Networks: TypeAlias = Literal["fused", "partly fused", "ordinary"]
 
 # Multiply-adds of a matrix product that occupy a thread: fewer cost more in waiting for each other than they save.
 WORK_PER_THREAD = 2_000_000
@@ -32,7 +35,7 @@ class ComputePlan:
     Attributes:
         device: Where.
         precision: Type of the matrix products between hidden layers.
-        fused: Whether known networks are single nodes of autograd.
+        networks: Whether networks are single nodes of autograd: those that are known, some of them, or none.
         num_threads: Threads on the CPU, at most; and no more than torch has been given.
         matmul: Who multiplies float32 matrices on the CPU.
         graphed: Whether each gradient step is the replay of a CUDA graph.
@@ -40,7 +43,7 @@ class ComputePlan:
 
     device: torch.device
     precision: Precision
-    fused: bool
+    networks: Networks
     num_threads: int
     matmul: MatmulPath
     graphed: bool = False
@@ -51,7 +54,7 @@ class ComputePlan:
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
     def __str__(self) -> str:
-        networks = "fused networks" if self.fused else "ordinary networks"
+        networks = f"{self.networks} networks"
         if self.device.type != "cpu":
             graphs = ", whole steps as CUDA graphs" * self.graphed
             return f"gradient steps on {self.device}: {self.precision}, {networks}{graphs}"
@@ -89,7 +92,8 @@ class _OneDNN:
         matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         with self._lock:
             if self._inside == 0:
-                self._before = matmul.fp32_precision
+                inherited = torch.backends.mkldnn.fp32_precision
+                self._before = "none" if matmul.fp32_precision == inherited else matmul.fp32_precision
                 # The name says what processors with matrix units would do; those that `choose_plan` takes have none,
                 # and compute in full float32. `onednn_is_faster` makes sure.
                 matmul.fp32_precision = "bf16"
@@ -113,26 +117,26 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
         device: Where they live.
         batch_size: Transitions in a minibatch.
         options: What the user has said.
-
-    Raises:
-        ValueError: If oneDNN is asked for where it isn't, or would compute in less than float32.
     """
     threads = options.num_threads or max(1, _largest_product(policy, batch_size) // WORK_PER_THREAD)
     matmul = options.matmul or ("onednn" if device.type == "cpu" and onednn_is_faster() else "default")
-    if options.matmul == "onednn" and not _onednn_is_exact():
-        raise ValueError(
-            "compute_kwargs: matmul='onednn': this torch doesn't have it, or on this processor it computes in less "
-            "than float32; leave it out, or use 'default'"
-        )
+    if matmul == "onednn" and not _onednn_is_exact():
+        matmul = "default"
+        if device.type == "cpu":
+            warnings.warn(
+                "compute_kwargs: matmul='onednn': this torch doesn't have it, or on this processor it computes in less "
+                "than float32; torch's default is taken",
+                stacklevel=2,
+            )
     if options.precision == "bfloat16" and device.type == "cpu" and not _has_bfloat16():
         warnings.warn(
             "compute_kwargs: precision='bfloat16': this processor has no instructions for it, so it will be slower "
             "than float32",
             stacklevel=2,
         )
-    fused = options.fused and device.type in ("cpu", "cuda")
+    networks: Networks = "fused" if options.fused and device.type in ("cpu", "cuda") else "ordinary"
     graphed = options.graphs and device.type == "cuda" and all(map(is_known, policy.modules()))
-    return ComputePlan(device, options.precision, fused, threads, matmul, graphed)
+    return ComputePlan(device, options.precision, networks, threads, matmul, graphed)
 
 
 def is_known(module: nn.Module) -> bool:
@@ -153,8 +157,10 @@ _RANDOM_CLASSES = {nn.RReLU, nn.MultiheadAttention}
 
 
 def _largest_product(policy: nn.Module, batch_size: int) -> int:
-    """Returns the multiply-adds of a minibatch's way through the largest weight."""
-    return batch_size * max(parameter.numel() for parameter in policy.parameters())
+    """Returns the multiply-adds of a minibatch's way through the largest weight; convolutions have many for each."""
+    if any(isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for module in policy.modules()):
+        return sys.maxsize
+    return batch_size * max((parameter.numel() for parameter in policy.parameters()), default=0)
 
 
 def _capabilities() -> dict[str, Any]:

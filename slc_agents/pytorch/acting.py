@@ -9,18 +9,17 @@ observations alone, never from a clock: equal runs stay equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_modules
 
 from slc_agents.pytorch.networks import Dense
 from slc_agents.pytorch.normalizer import CLIP, EPSILON, IdentityNormalizer, ObservationNormalizer
+from slc_agents.pytorch.parts import Parts
 from slc_agents.pytorch.policies import (
     GSDE_EPSILON,
     LOG_STD_MAX,
@@ -57,7 +56,7 @@ class Acting:
     def __init__(self, policy: nn.Module, device: torch.device) -> None:
         self.policy: Any = policy
         self.device = device
-        self._parts = Parts(policy) if _has_known_methods(policy) else None
+        self._parts = _acting_parts(policy) if _has_known_methods(policy) else None
         self._in_numpy = self._find_numpy()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,7 +77,7 @@ class Acting:
 
     def _in_numpy_now(self) -> NumpyPolicy | None:
         if self._parts is not None and not self._parts.are_current():
-            self._parts = Parts(self.policy)
+            self._parts = _acting_parts(self.policy)
             self._in_numpy = self._find_numpy()
         return self._in_numpy
 
@@ -127,46 +126,8 @@ NORMALIZERS = (IdentityNormalizer, ObservationNormalizer)
 KNOWN_PARTS = {*ELEMENTWISE, *ACTORS, *NORMALIZERS, nn.Sequential, Dense}
 
 
-class Parts:
-    """What a policy acts with, to see later whether it still is the same.
-
-    Args:
-        policy: The policy.
-
-    Attributes:
-        modules: Normaliser and actor with all that they hold.
-        tensors: The parameters and buffers of these.
-    """
-
-    def __init__(self, policy: MlpPolicy) -> None:
-        tops: tuple[object, ...] = (policy.normalizer, policy.actor)  # a user's own may be no modules
-        self.modules = [module for top in tops if isinstance(top, nn.Module) for module in top.modules()]
-        self.tensors = [tensor for module in self.modules for tensor in _own_tensors(module)]
-        everything = [policy, *self.modules]
-        self.hooks: list[dict[int, Any]] = [
-            *(torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks),
-            *(hooks for module in self.modules for hooks in (module._forward_hooks, module._forward_pre_hooks)),
-        ]
-        # A hook, or a method replaced on an instance, lengthens a dict.
-        self._dicts: list[dict[Any, Any]] = [*map(vars, everything), *self.hooks]
-        named = [held for module in everything for held in (module._modules, module._parameters, module._buffers)]
-        self._values = [held.values() for held in named if held]  # views, which show what is held now
-        # Kept alive, so that nothing new can have the identity of what is held here, or its address.
-        self._kept = [*chain.from_iterable(self._values), *(tensor.detach() for tensor in self.tensors)]
-        self._marks = self._marks_now()
-
-    def are_current(self) -> bool:
-        """Whether the policy has the same parts in the same memory, whatever their values, and the same hooks."""
-        return self._marks == self._marks_now()
-
-    def _marks_now(self) -> list[int]:
-        held = chain.from_iterable(self._values)
-        return [*map(len, self._dicts), *map(id, held), *map(Tensor.data_ptr, self.tensors)]
-
-
-def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters(recurse=False)
-    yield from module.buffers(recurse=False)
+def _acting_parts(policy: MlpPolicy) -> Parts:
+    return Parts(policy, (policy.normalizer, policy.actor))
 
 
 def _has_known_methods(policy: nn.Module) -> TypeGuard[MlpPolicy]:

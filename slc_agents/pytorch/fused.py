@@ -5,7 +5,8 @@ matrix products and little else. `fuse` puts these in the place of what they com
 very class; everything else it leaves alone. What is fused shares its parameters with the module that it was made from.
 
 A node leaves the gradients of its parameters where autograd would, in `parameter.grad`: added to what is there, or
-else, where an optimiser has memory for them, written into that.
+else, where an optimiser has memory for them, written into that. So it is for `backward` alone, not for
+`torch.autograd.grad`, and can't be differentiated twice; and hooks, on modules or parameters, aren't called.
 """
 
 from __future__ import annotations
@@ -141,10 +142,13 @@ class _Stack:
             The input and the output of each layer. The outputs are of the workspace: give them back (`release`).
         """
         n = self.n
+        x = x.float()
         outputs = [x if n is None or x.dim() == 3 else x.expand(n, *x.shape)]
         for i, (weight, bias, activation) in enumerate(self.layers):
             dtype = self.dtype if i > 0 else torch.float32
-            x = outputs[i] = self._converted(outputs[i], dtype)
+            if i > 0:
+                outputs[i] = self._converted(outputs[i], dtype)
+            x = outputs[i]
             matrix = self._copied(weight, dtype)
             output = self._take(x, matrix)
             if n is None:
@@ -233,26 +237,13 @@ class _Fused(nn.Module):
 
     def __init__(self, source: nn.Module, layers: nn.Sequential, dtype: torch.dtype, workspace: Workspace) -> None:
         super().__init__()
-        self.source = source
         self.workspace = workspace
-        self.stack = _Stack(layers.children(), dtype, workspace)  # type: ignore[arg-type]
+        self.stack = _Stack(layers, dtype, workspace)  # type: ignore[arg-type]
         self._learned = tuple(source.parameters())
-        self._hooks: tuple[Mapping[int, Any], ...] = tuple(
-            hooks
-            for module in source.modules()
-            for hooks in (
-                *(module._forward_hooks, module._forward_pre_hooks),
-                *(module._backward_hooks, module._backward_pre_hooks),
-            )
-        )
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Computes; nobody has hooks here, for which torch would look first."""
         return self.forward(*inputs)
-
-    def is_watched(self) -> bool:
-        """Whether a user has registered hooks inside, which only the module itself calls."""
-        return any(self._hooks)
 
     def anchor(self, *inputs: Tensor) -> Tensor | None:
         """Returns something here that wants a gradient, so that autograd asks for it; None where nothing does."""
@@ -278,8 +269,6 @@ class FusedTrunk(_Fused):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B, in] to [B, out]; for an ensemble [n, B, in], or [B, in] for all members, to [n, B, out]."""
-        if self.is_watched():
-            return self.source(x)  # type: ignore[no-any-return]
         anchor = self.anchor(x)
         if anchor is None:
             outputs = self.stack.forward(x)
@@ -324,8 +313,6 @@ class FusedCritic(_Fused):
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         """Returns values [n_critics, B] of features [B, n_inputs] and actions [B, n_actions] in [-1, 1]."""
-        if self.is_watched():
-            return self.source(features, action)  # type: ignore[no-any-return]
         anchor = self.anchor(features, action)
         if anchor is None:
             outputs, values = self.compute(features, action)
@@ -402,8 +389,6 @@ class FusedActor(_Fused):
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Samples actions [B, n_actions] and returns them with their log-probabilities [B]."""
-        if self.is_watched():
-            return self.source(features, noise)  # type: ignore[no-any-return]
         anchor = self.anchor(features)
         if anchor is None:
             outputs, mean, log_std = self.compute(features)
@@ -421,11 +406,9 @@ class FusedActor(_Fused):
             noise: [2, B, n_actions], for the next actions, and for the others.
         """
         rows = torch.cat([next_features, features])
-        anchor = None if self.is_watched() else self.anchor(features)
+        anchor = self.anchor(rows)
         if anchor is None:
-            with torch.no_grad():
-                next_sample = Sample(*self(next_features, noise[0]))
-            return Sample(*self(features, noise[1])), next_sample
+            return Sample(*self(features, noise[1])), Sample(*self(next_features, noise[0]))
         both = _ActorNode.apply(rows, noise.flatten(0, 1), anchor, self, len(next_features))  # type: ignore[no-untyped-call]
         return Sample(*both[:2]), Sample(*both[2:])
 
@@ -465,9 +448,15 @@ class _ActorNode(torch.autograd.Function):
         return bound_action, log_prob[bound], *free
 
     @staticmethod
-    def backward(ctx: Any, action_gradient: Tensor, log_prob_gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, action_gradient: Tensor | None, log_prob_gradient: Tensor | None, *_: None
+    ) -> tuple[Tensor | None, ...]:
         net = ctx.net
         action, scale, is_clamped = ctx.saved_tensors
+        if action_gradient is None:  # the loss doesn't depend on it
+            action_gradient = torch.zeros_like(action)
+        if log_prob_gradient is None:
+            log_prob_gradient = action.new_zeros(len(action))
         outputs = [output[ctx.n_free :] for output in ctx.outputs]
         column = log_prob_gradient.unsqueeze(-1)
         # Of u, the sample before it is squashed: d tanh(u) = 1 - tanh(u)², d log π = 2 tanh(u).
@@ -524,6 +513,8 @@ _CONTAINERS = (StateDependentNoiseActor, Encoded, EncodedActor)
 def _find_fused(module: nn.Module) -> type[FusedTrunk] | type[FusedCritic] | type[FusedActor] | None:
     """Returns what fuses a module, if it is known to the last part."""
     if any(parameter.dtype is not torch.float32 for parameter in module.parameters()):
+        return None
+    if any("forward" in vars(part) for part in module.modules()):  # somebody has replaced what it computes
         return None
     if type(module) is nn.Sequential:
         return FusedTrunk if len(module) > 0 and all(map(_is_known, module)) else None

@@ -9,6 +9,7 @@ import copy
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,14 +20,17 @@ from torch import Tensor, nn
 
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
-from slc_agents.pytorch.accelerate import choose_plan
+from slc_agents.errors import ConfigError
+from slc_agents.pytorch.accelerate import Networks, choose_plan
 from slc_agents.pytorch.acting import Acting, count_rows
 from slc_agents.pytorch.acting_copy import make_acting_policy
 from slc_agents.pytorch.batches import Batches, HostBatches, TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place
+from slc_agents.pytorch.encoders import TensorObservation
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
+from slc_agents.pytorch.parts import Parts
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.pytorch.steps import CudaRecorder, EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
@@ -98,6 +102,7 @@ class TorchLearner(ABC):
         self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
         for group in by_type(policy.critic_target.parameters()):
             move_together(group)
+        self._parts = Parts(policy, is_learned=True)
         nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
         homes = {
             parameter: gradient
@@ -105,8 +110,9 @@ class TorchLearner(ABC):
             for parameter, gradient in optimizer.gradients.items()
         }
         self.workspace = Workspace(homes)
-        if self.plan.fused:
-            nets = [fuse(net, self.plan.dtype, self.workspace) for net in nets]
+        if self.plan.networks == "fused":
+            nets, networks = self._fuse(nets)
+            self.plan = replace(self.plan, networks=networks)
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
@@ -117,6 +123,31 @@ class TorchLearner(ABC):
         self.steps: Steps = GraphedSteps(CudaRecorder(self.device)) if self.plan.graphed else EagerSteps()
         self._batches: Batches | None = None
         self._memory: weakref.ref[ReplayBuffer] | None = None  # that of the batches; it isn't kept alive
+
+    def _fuse(self, nets: list[Any]) -> tuple[list[Any], Networks]:
+        """Returns the networks, fused as far as they are known, and how far that is."""
+        fused = [fuse(net, self.plan.dtype, self.workspace) for net in nets]
+        count = sum(one is not net for one, net in zip(fused, nets, strict=True))
+        if count == 0 and self.plan.precision != "float32":
+            raise ConfigError(
+                f"compute_kwargs: precision={self.plan.precision!r}: only fused networks compute in it, and none of "
+                f"this policy's is one: {type(self.policy).__name__}. Leave it out; or use the package's own policies "
+                "with ReLU, Tanh, Sigmoid or Identity"
+            )
+        if self._parts.are_watched:
+            return nets, "ordinary"  # whose hooks are called
+        return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
+
+    def follow_policy(self) -> None:
+        """Connects anew what a user has changed: parts or memory of the policy, hooks, what wants gradients."""
+        if not self._parts.are_current():
+            graphed, steps = self.plan.graphed, self.steps
+            steps.forget()
+            for optimizer in self.optimizers.values():
+                optimizer.move_in()
+            self.connect()
+            if self.plan.graphed == graphed:
+                self.steps = steps
 
     @abstractmethod
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
@@ -133,7 +164,7 @@ class TorchLearner(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
         sharing = ["actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers"]
-        sharing += ["acting_policy", "acting", "workspace", "steps", "_batches", "_memory"]
+        sharing += ["_parts", "acting_policy", "acting", "workspace", "steps", "_batches", "_memory"]
         return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -177,14 +208,17 @@ class TorchLearner(ABC):
                 f"batch_size={self.batch_size}, steps_per_update={n}: a block of gradient steps on such minibatches "
                 f"needs more memory than this machine can give ({error}); lower them"
             ) from error
+        self.follow_policy()
         batches = self._find_batches(memory)
         self.acting_policy.outdate()
         if self._minds_its_mode:
             self.policy.train()
-        with self.plan.in_force():
-            self.steps.run(self, batches, batches.inputs(memory, indices), noise)
-        if self._minds_its_mode:
-            self.policy.eval()
+        try:
+            with self.plan.in_force():
+                self.steps.run(self, batches, batches.inputs(memory, indices), noise)
+        finally:
+            if self._minds_its_mode:
+                self.policy.eval()
         self._metric_steps += n
 
     def counted_step(self, batch: TensorBatch, noise: Tensor) -> None:
@@ -210,22 +244,32 @@ class TorchLearner(ABC):
             self._memory = weakref.ref(memory)
         return self._batches
 
-    def sample_actions(self, features: Tensor, next_features: Tensor, noise: Tensor) -> tuple[Sample, Sample]:
-        """Samples the policy at observations and, without gradient, at the next ones.
+    def sample_actions(self, batch: TensorBatch, noise: Tensor) -> tuple[Sample, Callable[[], Sample]]:
+        """Samples the policy at the next observations, without gradient, and at the observations.
+
+        Where that is one pass through the actor, it is made at once. Otherwise the second sample is drawn when it is
+        asked for: an actor may see through an encoder that the critics' step has moved by then.
 
         Args:
-            features: What the actor sees of observations, [B, n].
-            next_features: The same of the next observations.
+            batch: The minibatch.
             noise: Standard normal noise [2, B, n_actions]: for the next actions, and for the others.
 
         Returns:
-            The samples at the observations, and those at the next ones.
+            The sample at the next observations, and what gives the one at the observations.
         """
+
+        def features(observation: TensorObservation) -> Tensor:
+            seen: Tensor = self.policy.features(observation)
+            return seen.detach()
+
         if isinstance(self.actor, FusedActor):
-            return self.actor.sample_both(features, next_features, noise)
+            sample, next_sample = self.actor.sample_both(
+                features(batch.observation), features(batch.next_observation), noise
+            )
+            return next_sample, lambda: sample
         with torch.no_grad():
-            next_sample = Sample(*self.actor(next_features, noise[0]))
-        return Sample(*self.actor(features, noise[1])), next_sample
+            next_sample = Sample(*self.actor(features(batch.next_observation), noise[0]))
+        return next_sample, lambda: Sample(*self.actor(features(batch.observation), noise[1]))
 
     def minimise(self, loss: Tensor, name: str) -> None:
         """Takes one optimiser step down a loss, for one named group of parameters."""

@@ -114,8 +114,7 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters by the gradients that they have."""
-        for group in self.groups:
-            group.gather_gradients()
+        idle = [pair for group in self.groups for pair in group.gather_gradients()]
         self.count.add_(1.0)
         _adam(
             [group.flat for group in self.groups],
@@ -125,6 +124,13 @@ class Optimizer:
             self.count,
             self.rate,
         )
+        for tensor, value in idle:
+            tensor.copy_(value)
+
+    def move_in(self) -> None:
+        """Moves the parameters, wherever they are now, side by side again. What is known of them stays."""
+        for group in self.groups:
+            group.move_in()
 
     @property
     def gradients(self) -> dict[nn.Parameter, Tensor]:
@@ -162,7 +168,7 @@ def _adam(
     constants: dict[str, Any] = {"lr": rate, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
     counts = [count] * len(flat)
     if rate.device.type == "mps":  # where there is no fused kernel that takes the rate as a tensor
-        count.sub_(1.0)
+        counts = [count - 1.0 for _ in flat]  # this function counts by itself
         adam(flat, gradient, m, v, [], counts, foreach=False, amsgrad=False, maximize=False, **constants)
         return
     # What torch.optim.Adam(fused=True) calls, without what surrounds it, which takes longer than this does.
@@ -174,36 +180,47 @@ class _Group:
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self.parameters = list(parameters)
-        self._move_in()
-        self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.m, self.v = lay_out(self.parameters)[0], lay_out(self.parameters)[0]
+        self.move_in()
 
-    def _move_in(self) -> None:
+    def move_in(self) -> None:
+        """Moves the parameters into memory where they lie side by side."""
         self.flat = move_together(self.parameters)
         self.gradient, self.gradients = lay_out(self.parameters)
+        self.m, self.v = self.m.to(self.flat), self.v.to(self.flat)
 
     def forget_gradients(self) -> None:
         """Takes the gradients away."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def gather_gradients(self) -> None:
-        """Brings the gradients to where they lie side by side, if they aren't there; none at all counts as zero."""
-        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+    def gather_gradients(self) -> list[tuple[Tensor, Tensor]]:
+        """Brings the gradients to where they lie side by side, if they aren't there.
+
+        Returns:
+            What a step must leave as it is, with its values: parameters without a gradient, and their moments.
+        """
+        idle = []
+        for i, (parameter, gradient) in enumerate(zip(self.parameters, self.gradients, strict=True)):
             given = parameter.grad
-            if given is gradient:
-                continue
             if given is None:
-                gradient.zero_()
-            else:
+                own = parameter.detach(), *self._moments(i)
+                idle += [(tensor, tensor.clone()) for tensor in own]
+                continue
+            if given is not gradient:
                 gradient.copy_(given)
-            parameter.grad = gradient
+                parameter.grad = gradient
+        return idle
+
+    def _moments(self, i: int) -> tuple[Tensor, Tensor]:
+        start, shape = self.gradients[i].storage_offset(), self.parameters[i].shape
+        part = slice(start, start + shape.numel())
+        return self.m[part].view(shape), self.v[part].view(shape)
 
     def moments(self) -> Iterator[tuple[nn.Parameter, tuple[Tensor, Tensor]]]:
         """Yields each parameter with views of its first and second moment."""
-        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
-            start = gradient.storage_offset()
-            part = slice(start, start + parameter.numel())
-            yield parameter, (self.m[part].view(parameter.shape), self.v[part].view(parameter.shape))
+        for i, parameter in enumerate(self.parameters):
+            yield parameter, self._moments(i)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the memory that the parameters lie in: a copy's and a pickle's parameters lie elsewhere."""
@@ -212,13 +229,16 @@ class _Group:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Moves the parameters in anew."""
         self.__dict__.update(state)
-        self._move_in()
+        self.move_in()
 
 
 class NoOptimizer:
     """Stands where there is nothing to learn."""
 
     gradients: Mapping[nn.Parameter, Tensor] = {}
+
+    def move_in(self) -> None:
+        """Does nothing."""
 
     def memory(self) -> Iterator[Tensor]:
         """Yields nothing."""

@@ -65,16 +65,15 @@ class SACLearner(TorchLearner):
     def step(self, batch: TensorBatch, noise: Tensor) -> tuple[Tensor, ...]:
         """Does one gradient step; see `TorchLearner.step`."""
         alpha = self.alpha().detach()  # the value before this step
-        features = self.policy.features(batch.observation)
-        next_features = self.policy.features(batch.next_observation).detach()
-        sample, next_sample = self.sample_actions(features.detach(), next_features, noise)
+        next_sample, draw_sample = self.sample_actions(batch, noise)
 
-        critic_loss, q_value = self.critic_loss(batch, alpha, features, next_features, next_sample)
+        critic_loss, q_value = self.critic_loss(batch, alpha, next_sample)
         self.minimise(critic_loss, "critic")
 
         self.move_targets()  # which nothing below looks at: at once, while the critics' parameters are in the caches
 
-        actor_loss = self.actor_loss(alpha, features.detach(), sample)
+        sample = draw_sample()
+        actor_loss = self.actor_loss(batch, alpha, sample)
         self.minimise(actor_loss, "actor")
 
         mean_log_prob = sample.log_prob.detach().mean()
@@ -84,9 +83,7 @@ class SACLearner(TorchLearner):
         losses = critic_loss.detach(), actor_loss.detach(), alpha_loss.detach()
         return *losses, alpha, -mean_log_prob, q_value
 
-    def critic_loss(
-        self, batch: TensorBatch, alpha: Tensor, features: Tensor, next_features: Tensor, next_sample: Sample
-    ) -> tuple[Tensor, Tensor]:
+    def critic_loss(self, batch: TensorBatch, alpha: Tensor, next_sample: Sample) -> tuple[Tensor, Tensor]:
         """L_Q = Σ_i ½ mean (Q_i(o, a) - y)².
 
         y = r + γ (1 - terminated) (min_i Q̄_i(o', a') - α log π(a'|o')), a' ~ π(·|o').
@@ -95,17 +92,19 @@ class SACLearner(TorchLearner):
             The loss (eqs. 3 and 5 of the paper), and the mean of Q for the log.
         """
         with torch.no_grad():
+            next_features = self.policy.features(batch.next_observation)
             next_q = self.critic_target(next_features, next_sample.action).min(dim=0).values  # [B]
             target = batch.reward + batch.discount * (next_q - alpha * next_sample.log_prob)  # [B]
-        q = self.critic(features, batch.action)  # [n_critics, B]
+        q = self.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
         loss = 0.5 * mse_loss(q, target.expand_as(q), reduction="sum") / len(target)
         return loss, q.detach().mean()
 
-    def actor_loss(self, alpha: Tensor, features: Tensor, sample: Sample) -> Tensor:
+    def actor_loss(self, batch: TensorBatch, alpha: Tensor, sample: Sample) -> Tensor:
         """L_π = mean(α log π(a|o) - min_i Q_i(o, a)), a ~ π(·|o), with the critics just updated.
 
         Eqs. 7 and 9 of the paper.
         """
+        features = self.policy.features(batch.observation).detach()
         q = self.frozen_critic(features, sample.action).min(dim=0).values  # [B]
         loss: Tensor = (alpha * sample.log_prob - q).mean()
         return loss

@@ -160,8 +160,9 @@ def test_names_and_defaults_are_the_seed_s() -> None:
         assert getattr(config, name) == default, name
         assert type(getattr(config, name)) is type(default), name
     ours = {field.name for field in fields(SACConfig)} - set(SEED_SIGNATURE)
-    assert ours == {"n_envs", "policy_kwargs", "start_policy_parts"}
+    assert ours == {"n_envs", "policy_kwargs", "start_policy_parts", "compute_kwargs"}
     assert (config.n_envs, config.policy_kwargs, config.start_policy_parts) == (1, None, ("networks",))
+    assert config.compute_kwargs == {}
     assert (parameters["policy"].default, parameters["eval_env"].default, parameters["verbose"].default) == (
         "MlpPolicy",
         None,
@@ -171,6 +172,16 @@ def test_names_and_defaults_are_the_seed_s() -> None:
 
 def test_every_hyperparameter_has_a_test() -> None:
     assert {field.name for field in fields(SACConfig)} | {"eval_env", "verbose"} == COVERED
+
+
+@covers("compute_kwargs")
+def test_compute_kwargs() -> None:
+    two_layers = {"hidden_sizes": [8, 8]}  # rounding is between them
+    exact = trained(policy_kwargs=two_layers)
+    rounded = trained(policy_kwargs=two_layers, compute_kwargs={"precision": "bfloat16"})
+    assert differing(exact, rounded) >= {"actor", "critic"}
+    for name in (name for name in exact if name.startswith(("actor/", "critic/"))):
+        np.testing.assert_allclose(rounded[name], exact[name], atol=0.05, err_msg=name)
 
 
 # -- interaction -------------------------------------------------------------------------------------------------------

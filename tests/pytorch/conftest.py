@@ -80,10 +80,9 @@ def _make_batch(learner: SACLearner, seed: int, gamma: float = 0.9) -> tuple[Ten
 def _losses(learner: SACLearner, batch: TensorBatch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The critics' and the actor's loss, as a gradient step has them before it moves anything."""
     alpha = learner.alpha().detach()
-    features, next_features = map(learner.policy.features, (batch.observation, batch.next_observation))
-    sample, next_sample = learner.sample_actions(features.detach(), next_features.detach(), noise)
-    critic_loss, _ = learner.critic_loss(batch, alpha, features, next_features, next_sample)
-    return critic_loss, learner.actor_loss(alpha, features.detach(), sample)
+    next_sample, draw_sample = learner.sample_actions(batch, noise)
+    critic_loss, _ = learner.critic_loss(batch, alpha, next_sample)
+    return critic_loss, learner.actor_loss(batch, alpha, draw_sample())
 
 
 @pytest.fixture

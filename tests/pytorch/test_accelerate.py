@@ -19,7 +19,7 @@ HAS_ONEDNN = accelerate._onednn_is_exact()
 
 
 def plan(*, num_threads: int = 1, matmul: Any = "default") -> ComputePlan:
-    return ComputePlan(CPU, "float32", True, num_threads, matmul)
+    return ComputePlan(CPU, "float32", "fused", num_threads, matmul)
 
 
 @pytest.fixture
@@ -51,10 +51,11 @@ def test_the_path_of_products_follows_from_the_processor(processor: Any, about: 
     assert choose_plan(nn.Linear(256, 256), CPU, 256, ComputeOptions(matmul="default")).matmul == "default"
 
 
-def test_a_path_that_is_not_there_is_refused(processor: Any) -> None:
+def test_a_path_that_is_not_there_is_warned_of(processor: Any) -> None:
     processor(is_exact=False)
-    with pytest.raises(ValueError, match=r"matmul='onednn'.*leave it out"):
-        choose_plan(nn.Linear(2, 2), CPU, 256, ComputeOptions(matmul="onednn"))
+    with pytest.warns(UserWarning, match=r"matmul='onednn'.*default is taken"):
+        assert choose_plan(nn.Linear(2, 2), CPU, 256, ComputeOptions(matmul="onednn")).matmul == "default"
+    assert choose_plan(nn.Linear(2, 2), torch.device("cuda"), 256, ComputeOptions(matmul="onednn")).matmul == "default"
 
 
 def test_threads_follow_from_the_size_of_the_problem() -> None:
@@ -77,7 +78,7 @@ def test_the_plan_says_what_it_is() -> None:
     assert str(plan(matmul="onednn")) == (
         "gradient steps on the CPU: float32, 1 thread, oneDNN's matrix products, fused networks"
     )
-    other = ComputePlan(torch.device("cuda", 0), "bfloat16", False, 1, "default")
+    other = ComputePlan(torch.device("cuda", 0), "bfloat16", "ordinary", 1, "default")
     assert str(other) == "gradient steps on cuda:0: bfloat16, ordinary networks"
 
 

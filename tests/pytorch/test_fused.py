@@ -143,16 +143,158 @@ def test_hooks_of_a_user_are_called(make_learner: Any, make_batch: Any) -> None:
     handle = learner.policy.actor.trunk[0].register_forward_hook(
         lambda module, inputs, output: seen.append(output.shape)
     )
+    learner.follow_policy()
+    assert "ordinary networks" in learner.describe()
     learner.step(*make_batch(learner, 0))
     assert seen == [(16, 8)] * 2
     handle.remove()
+    learner.follow_policy()
+    assert "fused networks" in learner.describe()
     learner.step(*make_batch(learner, 1))
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_hooks_on_parameters_are_called(make_learner: Any, make_batch: Any, register: str) -> None:
+    learner = make_learner()
+    weight = learner.policy.actor.mean.weight
+    seen: list[Tensor] = []
+    getattr(weight, register)(seen.append)
+    learner.follow_policy()
+    learner.step(*make_batch(learner, 0))
+    assert len(seen) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # the actor's inputs want no gradients
+@pytest.mark.parametrize("kwargs", [{}, {"policy": "GSDEPolicy"}, PICTURES], ids=["MLP", "gSDE", "images"])
+def test_backward_hooks_are_called(make_learner: Any, make_batch: Any, kwargs: dict[str, Any]) -> None:
+    learner = make_learner(**kwargs)
+    seen: list[str] = []
+    learner.policy.actor.register_full_backward_hook(lambda *_: seen.append("actor"))
+    learner.follow_policy()
+    learner.step(*make_batch(learner, 0))
+    assert seen == ["actor"]
+
+
+def tie(learner: Any) -> None:
+    learner.policy.critic.trunk.append(learner.policy.critic.trunk[1])
+
+
+def exchange(learner: Any) -> None:
+    learner.policy.actor.trunk[0].activation = nn.Tanh()
+
+
+def replace_forward(learner: Any) -> None:
+    trunk = learner.policy.actor.trunk
+    forward = type(trunk).forward
+    trunk.forward = lambda x: 2.0 * forward(trunk, x)
+
+
+def normalise_weights(learner: Any) -> None:
+    nn.utils.parametrizations.weight_norm(learner.policy.actor.trunk[0])
+
+
+@pytest.mark.parametrize("change", [tie, exchange, replace_forward, normalise_weights])
+def test_changed_parts_count_in_learning(make_learner: Any, change: Any) -> None:
+    learner = make_learner()
+    features, noise = torch.randn(5, 3), torch.randn(5, 2)
+    action = torch.rand(5, 2)
+    before = learner.policy.actor(features, noise)[0], learner.policy.critic(features, action)
+    change(learner)
+    learner.follow_policy()
+    after = learner.policy.actor(features, noise)[0], learner.policy.critic(features, action)
+    if change is not normalise_weights:
+        assert not (torch.allclose(before[0], after[0]) and torch.allclose(before[1], after[1]))
+    torch.testing.assert_close(learner.actor(features, noise)[0], after[0])
+    torch.testing.assert_close(learner.critic(features, action), after[1])
+
+
+def take_elsewhere(learner: Any) -> None:
+    for parameter in learner.policy.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def change_type_and_back(learner: Any) -> None:
+    learner.policy.double().float()
+
+
+@pytest.mark.parametrize("move", [take_elsewhere, change_type_and_back])
+@pytest.mark.parametrize("compute", [ComputeOptions(), PLAIN])
+def test_parameters_in_other_memory_are_learned_there(
+    make_learner: Any, make_batch: Any, move: Any, compute: ComputeOptions
+) -> None:
+    learner, still = make_learner(compute=compute), make_learner(compute=compute)
+    for i in range(4):
+        for one in (learner, still):
+            one.set_learning_rates({"lr_a": 1e-3, "lr_c": 1e-3, "lr_alpha": 1e-3})
+            one.follow_policy()
+            one.step(*make_batch(one, i))
+        if i == 1:
+            move(learner)
+    expected = still.state_dict()
+    for key, array in learner.state_dict().items():
+        np.testing.assert_allclose(array, expected[key], rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("compute", [ComputeOptions(), PLAIN])
+def test_what_is_frozen_in_the_middle_stays(make_learner: Any, make_batch: Any, compute: ComputeOptions) -> None:
+    learner = make_learner(compute=compute)
+    learner.set_learning_rates({"lr_a": 1e-2, "lr_c": 1e-2, "lr_alpha": 1e-2})
+    learner.step(*make_batch(learner, 0))
+    learner.policy.actor.mean.requires_grad_(False)
+    before = learner.state_dict()
+    learner.follow_policy()
+    learner.step(*make_batch(learner, 1))
+    changed = {key for key, array in learner.state_dict().items() if not np.array_equal(array, before[key])}
+    assert not [key for key in changed if "actor/mean" in key]
+    assert {"actor/trunk/0/weight", "actor/log_std/weight", "critic/0/trunk/0/weight"} <= changed
+
+
+def test_losses_may_depend_on_the_action_or_its_log_probability_alone(make_learner: Any) -> None:
+    for part in (0, 1):
+        gradients = []
+        for compute in (ComputeOptions(), PLAIN):
+            learner = make_learner(compute=compute)
+            features = torch.linspace(-1, 1, 15).view(5, 3)
+            learner.actor(features, torch.linspace(-1, 1, 10).view(5, 2))[part].sum().backward()
+            gradients.append([p.grad for p in learner.policy.actor.parameters()])
+        for ours, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(ours, torch.zeros_like(ours) if theirs is None else theirs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({}, "float32, 1 thread, "),
+        ({"activation": "ELU"}, "ordinary networks"),
+        ({"activation": {"critic": "ELU"}}, "partly fused networks"),
+        ({"policy": "GSDEPolicy"}, " fused networks"),
+    ],
+)
+def test_the_line_says_what_is_fused(make_learner: Any, kwargs: dict[str, Any], said: str) -> None:
+    assert said in make_learner(**kwargs, compute=ComputeOptions(num_threads=1)).describe()
+
+
+def test_bfloat16_without_a_network_that_computes_in_it_is_refused(make_learner: Any) -> None:
+    with pytest.raises(ValueError, match=r"precision='bfloat16'.*none of this policy's is one: MlpPolicy"):
+        make_learner(activation="ELU", compute=BFLOAT16)
+
+
+def test_the_workspace_holds_no_more_than_is_used_at_once(make_learner: Any, make_batch: Any) -> None:
+    learner = make_learner(n_critics=3, compute=BFLOAT16)
+    counts = []
+    for i in range(6):
+        learner.step(*make_batch(learner, i))
+        with torch.no_grad():
+            learner.critic(torch.randn(16, 3, dtype=torch.float64), torch.rand(16, 2, dtype=torch.float64))
+        counts.append(sum(map(len, learner.workspace._free.values())))
+    assert counts[1:] == counts[:1] * 5
 
 
 def test_frozen_parameters_get_no_gradients(make_learner: Any, make_batch: Any, losses: Any) -> None:
     learner = make_learner()
     learner.policy.actor.trunk.requires_grad_(False)
+    learner.follow_policy()
     batch, noise = make_batch(learner, 0)
     losses(learner, batch, noise)[1].backward()
     assert all(p.grad is None for p in learner.policy.actor.trunk.parameters())
