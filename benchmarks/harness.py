@@ -60,10 +60,12 @@ class Library:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ours(extras: Mapping[str, Any] | None = None) -> Library:
-    """Returns this library, under a label that names what it is set to."""
-    extras = extras or {}
-    return Library(" ".join(["ours", *map(str, extras.values())]), "slc_agents", Path(sys.executable), extras)
+def ours(precision: str = "float32") -> Library:
+    """Returns this library, under a label that names its precision where it isn't the usual one."""
+    if precision == "float32":
+        return Library("ours", "slc_agents", Path(sys.executable))
+    extras = {"compute_kwargs": {"precision": precision}}
+    return Library(f"ours {precision}", "slc_agents", Path(sys.executable), extras)
 
 
 def peers(python: Path) -> list[Library]:

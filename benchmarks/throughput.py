@@ -26,7 +26,6 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.libraries import Setting
 from benchmarks.workers import BLOCK, MANY
-from slc_agents import SACConfig
 
 MEASURES = (
     "gradient step, 1 a call",
@@ -61,7 +60,7 @@ def main() -> None:
         raise SystemExit(f"--only {' '.join(options.only)}: no such measure. They are: {'; '.join(MEASURES)}")
     machine = harness.machine()
     print(machine)
-    libraries = harness.installed([*all_of_ours(options), *harness.peers(options.peers)])
+    libraries = harness.installed([*map(harness.ours, options.precisions), *harness.peers(options.peers)])
     versions = {library.label: harness.probe(library) for library in libraries}
     print(f"{options.rounds} rounds; median times; ratios as median (range)")
     results: list[tuple[Setting, Times]] = []
@@ -96,21 +95,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="measures whose name has one of these")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, about (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write all times into this file")
-    if "precision" in fields():
-        parser.add_argument("--precisions", nargs="+", default=["float32"], help="of ours (default: float32)")
+    parser.add_argument("--precisions", nargs="+", default=["float32"], help="of ours: float32 (default), bfloat16")
     harness.add_arguments(parser, rounds=7)
     return parser.parse_args()
-
-
-def fields() -> set[str]:
-    """Returns the names of our hyperparameters."""
-    return {field.name for field in dataclasses.fields(SACConfig)}
-
-
-def all_of_ours(options: argparse.Namespace) -> list[harness.Library]:
-    """Returns our library, once for each precision."""
-    precisions = getattr(options, "precisions", ["float32"])
-    return [harness.ours({} if name == "float32" else {"precision": name}) for name in precisions]
 
 
 def chosen(options: argparse.Namespace, name: str) -> list[Any]:

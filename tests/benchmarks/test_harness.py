@@ -141,7 +141,11 @@ def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
 
 def test_the_label_of_ours_says_what_it_is_set_to() -> None:
     assert harness.ours().label == "ours"
-    assert harness.ours({"precision": "bfloat16"}).label == "ours bfloat16"
+    assert harness.ours("bfloat16").label == "ours bfloat16"
+    assert [harness.ours(name).extras for name in ("float32", "bfloat16")] == [
+        {},
+        {"compute_kwargs": {"precision": "bfloat16"}},
+    ]
 
 
 def test_a_worker_that_fails_shows_what_it_said() -> None:

@@ -105,28 +105,8 @@ def test_a_measure_that_does_not_exist_is_refused(settings: list[Setting], monke
         run(monkeypatch, "--only", "flying")
 
 
-def test_precisions_are_offered_where_ours_has_them(
+def test_ours_is_measured_in_each_precision(
     settings: list[Setting], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(throughput, "fields", lambda: {"precision"})
     run(monkeypatch, "--precisions", "float32", "bfloat16", "--rounds", "1")
     assert "ours / ours bfloat16" in capsys.readouterr().out
-
-
-def test_precisions_are_not_offered_where_there_are_none(
-    settings: list[Setting], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throughput, "fields", lambda: {"gamma"})
-    with pytest.raises(SystemExit):
-        run(monkeypatch, "--precisions", "float32")
-    assert settings == []
-
-
-@pytest.mark.parametrize(("precision", "extras"), [("float32", {}), ("bfloat16", {"precision": "bfloat16"})])
-def test_a_precision_is_a_setting_of_the_agent(
-    precision: str, extras: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throughput, "fields", lambda: {"precision"})
-    monkeypatch.setattr(sys, "argv", ["throughput", "--precisions", precision])
-    (library,) = throughput.all_of_ours(throughput.parse())
-    assert library.extras == extras
