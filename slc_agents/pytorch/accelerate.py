@@ -20,7 +20,7 @@ from torch import nn
 
 from slc_agents.compute import ComputeOptions, MatmulPath, Precision
 
-__all__ = ["ComputePlan", "choose_plan", "is_known", "onednn_is_faster"]
+__all__ = ["ComputePlan", "Networks", "choose_plan", "is_known", "onednn_is_faster"]
 
 Networks: TypeAlias = Literal["fused", "partly fused", "ordinary"]
 

@@ -31,7 +31,7 @@ from slc_agents.pytorch.policies import (
 
 __all__ = ["FusedActor", "FusedCritic", "FusedTrunk", "Sample", "Workspace", "fuse"]
 
-LayerT = Dense | EnsembleDense
+Layer = Dense | EnsembleDense
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -123,7 +123,7 @@ class _Stack:
         workspace: Memory for what is computed on the way.
     """
 
-    def __init__(self, layers: Iterable[LayerT], dtype: torch.dtype, workspace: Workspace) -> None:
+    def __init__(self, layers: Iterable[Layer], dtype: torch.dtype, workspace: Workspace) -> None:
         # The parameters themselves: to ask a module for one takes longer than some of the work to be done with it.
         self.layers = [(layer.weight, layer.bias, ACTIVATIONS[type(layer.activation)]) for layer in layers]
         self.dtype = dtype
@@ -517,7 +517,8 @@ def _find_fused(module: nn.Module) -> type[FusedTrunk] | type[FusedCritic] | typ
     if any("forward" in vars(part) for part in module.modules()):  # somebody has replaced what it computes
         return None
     if type(module) is nn.Sequential:
-        return FusedTrunk if len(module) > 0 and all(map(_is_known, module)) else None
+        is_of_one_kind = len({type(layer) for layer in module}) == 1
+        return FusedTrunk if is_of_one_kind and all(map(_is_known, module)) else None
     if type(module) is CriticEnsemble:
         return FusedCritic if _find_fused(module.trunk) and _is_known(module.value) else None
     if type(module) is SquashedGaussianActor:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slc_agents.buffers import ReplayBuffer
-from slc_agents.compute import ComputeOptions
+from slc_agents.compute import ComputeOptions, Precision
 from slc_agents.errors import ConfigError
 from slc_agents.pytorch.accelerate import Networks, choose_plan
 from slc_agents.pytorch.acting import Acting, count_rows
@@ -110,9 +110,9 @@ class TorchLearner(ABC):
             for parameter, gradient in optimizer.gradients.items()
         }
         self.workspace = Workspace(homes)
-        if self.plan.networks == "fused":
-            nets, networks = self._fuse(nets)
-            self.plan = replace(self.plan, networks=networks)
+        nets, networks = self._fuse(nets)
+        precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
+        self.plan = replace(self.plan, networks=networks, precision=precision)
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
@@ -126,16 +126,17 @@ class TorchLearner(ABC):
 
     def _fuse(self, nets: list[Any]) -> tuple[list[Any], Networks]:
         """Returns the networks, fused as far as they are known, and how far that is."""
-        fused = [fuse(net, self.plan.dtype, self.workspace) for net in nets]
+        may_fuse = self.plan.networks == "fused"
+        fused = [fuse(net, self.plan.dtype, self.workspace) for net in nets] if may_fuse else nets
         count = sum(one is not net for one, net in zip(fused, nets, strict=True))
         if count == 0 and self.plan.precision != "float32":
             raise ConfigError(
                 f"compute_kwargs: precision={self.plan.precision!r}: only fused networks compute in it, and none of "
-                f"this policy's is one: {type(self.policy).__name__}. Leave it out; or use the package's own policies "
-                "with ReLU, Tanh, Sigmoid or Identity"
+                f"this policy's is one on {self.device}: {type(self.policy).__name__}. Leave it out; or use the "
+                "package's own policies with ReLU, Tanh, Sigmoid or Identity, on the CPU or a CUDA device"
             )
         if self._parts.are_watched:
-            return nets, "ordinary"  # whose hooks are called
+            return nets, "ordinary"  # whose hooks are called, and which compute in float32
         return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
 
     def follow_policy(self) -> None:
@@ -164,7 +165,17 @@ class TorchLearner(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
         sharing = ["actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers"]
-        sharing += ["_parts", "acting_policy", "acting", "workspace", "steps", "_batches", "_memory"]
+        sharing += [
+            "plan",
+            "_minds_its_mode",
+            "_parts",
+            "acting_policy",
+            "acting",
+            "workspace",
+            "steps",
+            "_batches",
+            "_memory",
+        ]
         return {name: value for name, value in self.__dict__.items() if name not in sharing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

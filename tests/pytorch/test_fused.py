@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -11,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import slc_agents.pytorch.learner as learner_module
 from slc_agents.compute import ComputeOptions
 from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedTrunk, fuse
+from slc_agents.pytorch.networks import Dense, EnsembleDense, make_ensemble_mlp
 from slc_agents.pytorch.policies import CriticEnsemble, MlpPolicy, SquashedGaussianActor
 
 PLAIN = ComputeOptions(fused=False)
@@ -276,8 +279,33 @@ def test_the_line_says_what_is_fused(make_learner: Any, kwargs: dict[str, Any], 
 
 
 def test_bfloat16_without_a_network_that_computes_in_it_is_refused(make_learner: Any) -> None:
-    with pytest.raises(ValueError, match=r"precision='bfloat16'.*none of this policy's is one: MlpPolicy"):
+    with pytest.raises(ValueError, match=r"precision='bfloat16'.*none of this policy's is one on cpu: MlpPolicy"):
         make_learner(activation="ELU", compute=BFLOAT16)
+
+
+def test_bfloat16_where_nothing_is_ever_fused_is_refused(make_learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = learner_module.choose_plan
+    monkeypatch.setattr(learner_module, "choose_plan", lambda *args: replace(choose(*args), networks="ordinary"))
+    with pytest.raises(ValueError, match=r"precision='bfloat16'"):
+        make_learner(compute=BFLOAT16)
+
+
+def test_networks_with_hooks_compute_in_float32_and_say_so(make_learner: Any) -> None:
+    learner = make_learner(compute=BFLOAT16)
+    assert "bfloat16" in learner.describe()
+    handle = learner.policy.critic.register_forward_hook(lambda module, inputs, output: None)
+    learner.follow_policy()
+    assert "float32, " in learner.describe()
+    assert "ordinary networks" in learner.describe()
+    handle.remove()
+    learner.follow_policy()
+    assert "bfloat16" in learner.describe()
+
+
+def test_layers_of_two_kinds_stay() -> None:
+    layers = nn.Sequential(Dense(3, 4), EnsembleDense(2, 4, 5))
+    assert fuse(layers) is layers
+    assert layers(torch.zeros(6, 3)).shape == (2, 6, 5)
 
 
 def test_the_workspace_holds_no_more_than_is_used_at_once(make_learner: Any, make_batch: Any) -> None:
@@ -313,8 +341,6 @@ def test_gradients_add_up_until_they_are_cleared(make_learner: Any) -> None:
 
 
 def test_an_ensemble_s_trunk_takes_one_input_for_all_or_one_for_each() -> None:
-    from slc_agents.pytorch.networks import make_ensemble_mlp
-
     trunk = make_ensemble_mlp(3, 4, [5, 6], nn.Tanh)
     fused = fuse(trunk)
     assert isinstance(fused, FusedTrunk)
