@@ -8,7 +8,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +82,23 @@ def test_it_goes_on_exactly(small: list[str], command: Command, stop_at: Any, mo
     assert err == "error: --resume moved: this run has reached its end; there is nothing to go on with\n"
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
-    small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "whole").code == 0
-    from slc_agents.cli import train
+@contextmanager
+def killed_in(function: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process of the command ends where it calls one of its functions."""
 
     def die(*arguments: object, **options: object) -> None:
         raise SystemExit(9)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_train", die)
+        patch.setattr(f"slc_agents.cli.train.{function}", die)
+        yield
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "whole").code == 0
+    with killed_in("_train", monkeypatch):
         assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x").code == 9
     assert sorted(path.name for path in Path("x").iterdir()) == ["run.json"]
     assert "holds a run already (run.json)" in command("train", "sac", "Pendulum-v1", "--out", "x").err
@@ -122,13 +129,7 @@ def test_a_kill_in_the_evaluation_costs_only_that(
 ) -> None:
     """A checkpoint is due in the last step too: it must not be taken for a run that is yet to begin."""
     assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "whole").code == 0
-    from slc_agents.cli import train
-
-    def die(*arguments: object, **options: object) -> None:
-        raise SystemExit(9)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "_finish", die)
+    with killed_in("_finish", monkeypatch):
         options = [*small, "--seed", 1, "--out", "x", "--checkpoint-freq", 100]
         assert command("train", "sac", "Pendulum-v1", *options).code == 9
     code, out, _ = command("train", "--resume", "x")
