@@ -228,12 +228,12 @@ class OnMeta(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", "GSDEPolicy"])
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("networks", ["fused", "ordinary"])
 def test_a_step_stays_on_its_device(
-    make_learner: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch, policy: str, fused: bool
+    make_learner: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch, policy: str, networks: Any
 ) -> None:
     meta = torch.device("meta")
-    plan = ComputePlan(meta, "float32", fused, 1, "default")
+    plan = ComputePlan(meta, "float32", networks, 1, "default")
     monkeypatch.setattr(learner_module, "choose_plan", lambda *_: plan)
     learner = make_learner(policy=policy, normalize_observations=True)
     batch, noise = make_batch(learner, 0)
@@ -248,6 +248,7 @@ def test_a_step_stays_on_its_device(
         target_entropy=None,
         generators=learner.generators,
     )
+    assert on_meta.plan.networks == networks
     with OnMeta() as mode:
         on_meta.counted_step(batch, noise)
     assert mode.n_operations > 50
@@ -321,7 +322,7 @@ def test_the_learner_follows_the_plan(
     make_learner: Any, monkeypatch: pytest.MonkeyPatch, duplicated: Callable[[Any], Any]
 ) -> None:
     assert type(make_learner().steps) is EagerSteps
-    graphed = ComputePlan(torch.device("cpu"), "float32", True, 1, "default", graphed=True)
+    graphed = ComputePlan(torch.device("cpu"), "float32", "fused", 1, "default", graphed=True)
     monkeypatch.setattr(learner_module, "choose_plan", lambda *_: graphed)
     monkeypatch.setattr(learner_module, "CudaRecorder", lambda device: CpuRecorder())
     learner = make_learner()
