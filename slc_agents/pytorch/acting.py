@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slc_agents.pytorch.batches import to_tensor
 from slc_agents.pytorch.networks import Dense
 from slc_agents.pytorch.normalizer import CLIP, EPSILON, IdentityNormalizer, ObservationNormalizer
 from slc_agents.pytorch.parts import Parts
@@ -27,13 +28,12 @@ from slc_agents.pytorch.policies import (
     MlpPolicy,
     SquashedGaussianActor,
     StateDependentNoiseActor,
-    TensorObservation,
     input_scale,
 )
 from slc_agents.spaces import observation_boxes
 from slc_agents.transition import Observation
 
-__all__ = ["Acting", "count_rows", "to_tensor"]
+__all__ = ["Acting", "count_rows"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Function: TypeAlias = Callable[[Floats], Floats]
@@ -98,13 +98,6 @@ class Acting:
 def count_rows(observation: Observation) -> int:
     """Returns how many observations there are."""
     return len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
-
-
-def to_tensor(observation: Observation, device: torch.device) -> TensorObservation:
-    """Returns an observation on a device; on the CPU it shares the array's memory."""
-    if isinstance(observation, dict):
-        return {key: torch.from_numpy(array).to(device) for key, array in observation.items()}
-    return torch.from_numpy(observation).to(device)
 
 
 def _clip(x: Floats, low: float, high: float) -> Floats:
