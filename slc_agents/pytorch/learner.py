@@ -135,9 +135,14 @@ class TorchLearner(ABC):
                 f"this policy's is one on {self.device}: {type(self.policy).__name__}. Leave it out; or use the "
                 "package's own policies with ReLU, Tanh, Sigmoid or Identity, on the CPU or a CUDA device"
             )
-        if self._parts.are_watched:
+        if self.is_watched:
             return nets, "ordinary"  # whose hooks are called, and which compute in float32
         return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a user has registered hooks on the policy, which a step by other means than its own wouldn't call."""
+        return self._parts.are_watched
 
     def follow_policy(self) -> None:
         """Connects anew what a user has changed: parts or memory of the policy, hooks, what wants gradients."""

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch import Tensor
 
 from slc_agents.pytorch.batches import Batches, Inputs, clone, leaves, send
 
 if TYPE_CHECKING:
     from slc_agents.pytorch.learner import TorchLearner
 
-__all__ = ["CudaRecorder", "EagerSteps", "GraphedSteps", "Steps", "has_hooks"]
+__all__ = ["CudaRecorder", "EagerSteps", "GraphedSteps", "Steps"]
 
 WARM_UP_STEPS = 3  # libraries make their choices and take their memory when they are first called
 
@@ -125,7 +124,7 @@ class GraphedSteps(Steps):
         self, learner: TorchLearner, batches: Batches, inputs: Iterable[Inputs], noise: NDArray[np.float32]
     ) -> None:
         """See `Steps.run`. Where a user has registered hooks, which a replay wouldn't call, steps aren't replays."""
-        if has_hooks(learner.policy):
+        if learner.is_watched:
             EagerSteps().run(learner, batches, inputs, noise)
             return
         recorded = None
@@ -172,17 +171,4 @@ def _circumstances(learner: TorchLearner, batches: Batches, given: Inputs) -> tu
         [(tensor.shape, tensor.dtype) for tensor in leaves(given)],
         [parameter.requires_grad for parameter in learner.policy.parameters()],
         [value for value in vars(learner).values() if isinstance(value, float)],
-    )
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether something of a user's is to be called when a module, or a part of it, or its gradient is computed."""
-    if _has_any_global_hook():  # type: ignore[no-untyped-call]
-        return True
-    return any(
-        part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks
-        for part in module.modules()
-    ) or any(
-        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
-        for parameter in module.parameters()
     )

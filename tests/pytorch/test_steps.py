@@ -30,7 +30,7 @@ from slc_agents.pytorch.accelerate import ComputePlan, choose_plan
 from slc_agents.pytorch.batches import TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory
 from slc_agents.pytorch.policies import CnnPolicy, MlpPolicy, make_policy
-from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, has_hooks
+from slc_agents.pytorch.steps import EagerSteps, GraphedSteps
 from tests.support.cpu_recorder import CpuRecorder
 
 ACTION = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
@@ -174,27 +174,6 @@ def test_hooks_are_called_at_each_step(make_pair: Any) -> None:
     assert calls[0] == calls[1] > 0
     assert recorder.n_recorded == 2  # anew when the hook has gone, for the networks are connected anew then
     assert_equal(pair)
-
-
-@pytest.mark.parametrize(
-    "register",
-    [
-        lambda net: net[0].register_forward_hook(lambda *_: None),
-        lambda net: net[0].register_forward_pre_hook(lambda *_: None),
-        lambda net: net[1].register_full_backward_hook(lambda *_: None),
-        lambda net: net[1].register_full_backward_pre_hook(lambda *_: None),
-        lambda net: net[0].weight.register_hook(lambda _: None),
-        lambda net: net[0].bias.register_post_accumulate_grad_hook(lambda _: None),
-        lambda net: nn.modules.module.register_module_forward_hook(lambda *_: None),
-    ],
-)
-def test_finds_hooks_of_every_kind(register: Any) -> None:
-    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    assert not has_hooks(net)
-    handle = register(net)
-    assert has_hooks(net)
-    handle.remove()
-    assert not has_hooks(net)
 
 
 def test_a_step_that_cannot_be_recorded_says_what_to_do_and_changes_nothing(make_pair: Any) -> None:
