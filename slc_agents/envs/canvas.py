@@ -107,10 +107,10 @@ class Canvas:
         values = np.concatenate([course[2] for course in drawn])
         axes = _Axes(*box, *span, min(0.0, float(values.min())), max(1e-3, float(values.max())))
         self._draw_axes(axes, y_label, x_label)
-        if reference is not None:
-            self._draw_course(axes, reference, INK, 2.0, dashed=True)
         for i, course in reversed(list(enumerate(courses))):  # the first one above the others
             self._draw_course(axes, course, COLORS[i % len(COLORS)], 1.5 if i else 3.0)
+        if reference is not None:
+            self._draw_course(axes, reference, INK, 1.5, dashed=True)
         x = axes.left + 8 + self.text(y_label, (axes.left + 8, axes.top - 18), 16, GREY) + 18
         for i, course in enumerate(drawn):
             color = INK if course is reference else COLORS[i % len(COLORS)]

@@ -119,7 +119,7 @@ class CartPoleCost(ControlTask):
         x, _, theta, _ = map(float, self.state)
         canvas.text(f"{type(self).__name__}, {self.time:.2f} s: cost {self._assess()[0]:.3g}", (40, 14), size=22)
         canvas.text(f"x {x:+.2f} m,  tilt {math.degrees(theta):+.1f} deg", (40, 42), size=18, color=GREY)
-        rail, scale = 400.0, 280.0 / self.x_limit  # pixels; pixels per metre along the rail
+        rail, scale = 400.0, 260.0 / self.x_limit  # pixels; pixels per metre along the rail
         self._draw_rail(canvas, rail, scale)
         reference = 320 + scale * float(np.atleast_1d(self.reference(self.time))[0])
         canvas.line([(reference, y) for y in range(110, int(rail), 6)], COLORS[2], 2.0, dashed=True)
