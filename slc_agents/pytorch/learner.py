@@ -32,7 +32,8 @@ from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.parts import Parts
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
-from slc_agents.pytorch.steps import CudaRecorder, EagerSteps, GraphedSteps, Steps
+from slc_agents.pytorch.recorders import CpuRecorder, CudaRecorder
+from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Observation
 
@@ -112,7 +113,9 @@ class TorchLearner(ABC):
         self.workspace = Workspace(homes)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
-        self.plan = replace(self.plan, networks=networks, precision=precision)
+        # What ordinary networks compute on their way would stay in memory for each operation.
+        graphed = self.plan.graphed and (networks == "fused" or self.compute.graphs is True)
+        self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
@@ -120,7 +123,7 @@ class TorchLearner(ABC):
         self._target_buffers = [*zip(policy.critic_target.buffers(), policy.critic.buffers(), strict=True)]
         self.acting_policy = make_acting_policy(policy, self.device)
         self.acting = Acting(self.acting_policy.policy, self.acting_policy.device)
-        self.steps: Steps = GraphedSteps(CudaRecorder(self.device)) if self.plan.graphed else EagerSteps()
+        self.steps = self._make_steps()
         self._batches: Batches | None = None
         self._memory: weakref.ref[ReplayBuffer] | None = None  # that of the batches; it isn't kept alive
 
@@ -138,6 +141,11 @@ class TorchLearner(ABC):
         if self.is_watched:
             return nets, "ordinary"  # whose hooks are called, and which compute in float32
         return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
+
+    def _make_steps(self) -> Steps:
+        if not self.plan.graphed:
+            return EagerSteps()
+        return GraphedSteps(CudaRecorder(self.device) if self.device.type == "cuda" else CpuRecorder())
 
     @property
     def is_watched(self) -> bool:
