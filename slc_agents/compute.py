@@ -23,9 +23,9 @@ class ComputeOptions:
         num_threads: Threads of a gradient step on the CPU.
         matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
         fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
-        graphs: Whether gradient steps are recorded and replayed as a whole where the policy allows it: as TorchScript on
-            the CPU, as CUDA graphs on a CUDA device. By itself, the CPU does where all networks are fused; a CUDA device
-            doesn't, as long as it hasn't been tried on one.
+        graphs: Whether gradient steps are recorded and replayed as a whole, where the policy allows it: on the CPU as
+            TorchScript, on a CUDA device as CUDA graphs. By itself, that is done on the CPU where all networks are
+            fused; not on a CUDA device, as long as it hasn't been tried on one.
         replay_on_device: Whether the device has a copy of the replay buffer, to gather minibatches there. By itself, a
             CUDA device has where the copy takes no more than half of its memory.
 

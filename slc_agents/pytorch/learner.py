@@ -31,8 +31,8 @@ from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.parts import Parts
-from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.pytorch.recorders import CpuRecorder, CudaRecorder
+from slc_agents.pytorch.slc_weights import find_weights, read_weights
 from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Observation
@@ -103,7 +103,7 @@ class TorchLearner(ABC):
         self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
         for group in by_type(policy.critic_target.parameters()):
             move_together(group)
-        self._parts = Parts(policy, is_learned=True)
+        self.parts = Parts(policy, is_learned=True)
         nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
         homes = {
             parameter: gradient
@@ -150,11 +150,11 @@ class TorchLearner(ABC):
     @property
     def is_watched(self) -> bool:
         """Whether a user has registered hooks on the policy, which a step by other means than its own wouldn't call."""
-        return self._parts.are_watched
+        return self.parts.are_watched
 
     def follow_policy(self) -> None:
         """Connects anew what a user has changed: parts or memory of the policy, hooks, what wants gradients."""
-        if not self._parts.are_current():
+        if not self.parts.are_current():
             graphed, steps = self.plan.graphed, self.steps
             steps.forget()
             for optimizer in self.optimizers.values():
@@ -181,7 +181,7 @@ class TorchLearner(ABC):
         sharing += [
             "plan",
             "_minds_its_mode",
-            "_parts",
+            "parts",
             "acting_policy",
             "acting",
             "workspace",

@@ -121,11 +121,11 @@ class _Call(NamedTuple):
             output.copy_(tensor)
 
 
-class _Recording(TorchDispatchMode):
+class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which kernels are called."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[_Call] = []
         self._kept: list[Any] = []  # so that no memory of one tensor becomes another's meanwhile
 
@@ -145,7 +145,9 @@ class _Recording(TorchDispatchMode):
 # Kernels that depend on more than their arguments, or whose output's shape, or Python's way, depends on values.
 _DIFFERING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 _UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
-_RESIZING = {torch.ops.aten.mse_loss.default}  # whose variant that writes into an output gives it another shape meanwhile
+_RESIZING = {
+    torch.ops.aten.mse_loss.default
+}  # whose variant that writes into an output gives it another shape meanwhile
 
 
 def _writing(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> _Call:
@@ -164,20 +166,25 @@ def _compile(calls: Sequence[_Call]) -> Callable[[], None]:
     """Returns what makes all calls, one after the other."""
     parts: list[Callable[[], None]] = []
     # Tracing overlooks what returns nothing, such as Adam's kernel; Python calls that, in between.
-    for is_traced, group in itertools.groupby(calls, lambda call: bool(call.kernel._schema.returns)):
-        parts += _trace([*group]) if is_traced else group
+    for is_seen, group in itertools.groupby(calls, lambda call: bool(call.kernel._schema.returns)):
+        together = [*group]
+        traced = _trace(together) if is_seen else None
+        if traced is None:
+            parts.extend(together)
+        else:
+            parts.append(traced)
 
     def replay() -> None:
         # What TorchScript would change to be faster is not for kernels that write into their arguments.
-        with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+        with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             for part in parts:
                 part()
 
     return replay
 
 
-def _trace(calls: Sequence[_Call]) -> Sequence[Callable[[], None]]:
-    """Returns calls as one TorchScript function; as they are, where TorchScript doesn't know all of them."""
+def _trace(calls: Sequence[_Call]) -> Callable[[], None] | None:
+    """Returns calls as one TorchScript function; None where TorchScript doesn't know all of them."""
     tensors = {id(tensor): tensor for call in calls for tensor in call.tensors()}
     given = tuple(tensors.values())
 
@@ -191,8 +198,8 @@ def _trace(calls: Sequence[_Call]) -> Sequence[Callable[[], None]]:
         with torch.no_grad(), without_end_of_jit():
             traced: Any = torch.jit.trace(make_all, given, check_trace=False)  # type: ignore[no-untyped-call]
     except RuntimeError:
-        return calls
-    return [functools.partial(traced, *given)]
+        return None
+    return functools.partial(traced, *given)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -1,14 +1,15 @@
 """A block of gradient steps: one after the other as the learner writes them, or each as the replay of a recorded one.
 
-A step that is recorded once and replayed as a whole spares the time that autograd takes, and the calling of every small
-operation from Python. It reads and writes the very memory that it was recorded with, so what differs from step to step is
-copied to fixed places, and whatever else it depends on is looked at before each block.
+A step that is recorded once and replayed as a whole spares the time that autograd takes, and the calling of every
+small operation from Python. It reads and writes the very memory that it was recorded with, so what differs from step to
+step is copied to fixed places, and whatever else it depends on is looked at before each block.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,8 @@ class EagerSteps(Steps):
 class _Recorded(NamedTuple):
     replay: Callable[[], None]
     places: list[Tensor]  # from which it reads what differs from step to step
-    circumstances: tuple[Any, ...]
+    tensors: list[Tensor]  # all else of the learner's that it works with
+    circumstances: list[Any]
 
 
 class GraphedSteps(Steps):
@@ -89,7 +91,7 @@ class GraphedSteps(Steps):
     def run(
         self, learner: TorchLearner, batches: Batches, inputs: Iterable[Inputs], noise: NDArray[np.float32]
     ) -> None:
-        """See `Steps.run`. Where hooks or a look for anomalies are asked for, which a replay hasn't, steps aren't replays."""
+        """See `Steps.run`. Where a user has registered hooks, or looks for anomalies, steps aren't replays."""
         if learner.is_watched or torch.is_anomaly_enabled():
             EagerSteps().run(learner, batches, inputs, noise)
             return
@@ -102,13 +104,15 @@ class GraphedSteps(Steps):
 
     def _find_recorded(self, learner: TorchLearner, batches: Batches, given: Inputs, noise: Tensor) -> _Recorded:
         """Returns the recorded step; records it anew if anything is no longer as it was."""
-        circumstances = _circumstances(learner, batches, given)
-        if self._recorded is None or self._recorded.circumstances != circumstances:
+        recorded = self._recorded
+        if recorded is None or recorded.circumstances != _circumstances(learner, recorded.tensors, batches, given):
             self.forget()
             given, noise = clone(given), noise.clone()
             replay = self._record(learner, lambda: learner.counted_step(batches.make(given), noise))
-            self._recorded = _Recorded(replay, [*leaves(given), noise], circumstances)
-        return self._recorded
+            tensors = [*learner.changing_tensors()]
+            circumstances = _circumstances(learner, tensors, batches, given)
+            self._recorded = recorded = _Recorded(replay, [*leaves(given), noise], tensors, circumstances)
+        return recorded
 
     def _record(self, learner: TorchLearner, step: Callable[[], None]) -> Callable[[], None]:
         kept = [(tensor, tensor.detach().clone()) for tensor in learner.changing_tensors()]
@@ -119,8 +123,8 @@ class GraphedSteps(Steps):
             return self.recorder.record(step)
         except RuntimeError as error:
             raise RuntimeError(
-                f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} steps run one "
-                "operation at a time"
+                f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} steps run "
+                "one operation at a time"
             ) from error
         finally:
             learner.workspace.clear()
@@ -129,11 +133,15 @@ class GraphedSteps(Steps):
                     tensor.copy_(value)
 
 
-def _circumstances(learner: TorchLearner, batches: Batches, given: Inputs) -> tuple[Any, ...]:
+def _circumstances(learner: TorchLearner, tensors: list[Tensor], batches: Batches, given: Inputs) -> list[Any]:
     """Returns all that a recorded step holds fast and that may change: places in memory, shapes, numbers."""
-    return (
-        [tensor.data_ptr() for tensor in (*learner.changing_tensors(), *batches.tensors())],
-        [(tensor.shape, tensor.dtype) for tensor in leaves(given)],
-        [parameter.requires_grad for parameter in learner.policy.parameters()],
-        [value for value in vars(learner).values() if isinstance(value, float)],
-    )
+    return [
+        learner.parts,  # others when the learner has been connected anew
+        *map(Tensor.data_ptr, [*tensors, *batches.tensors()]),
+        *map(_wants_gradient, tensors),
+        *((tensor.shape, tensor.dtype) for tensor in leaves(given)),
+        *(value for value in vars(learner).values() if isinstance(value, float)),
+    ]
+
+
+_wants_gradient = attrgetter("requires_grad")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from slc_agents.errors import ExportError, require
 from slc_agents.pytorch.encoders import TensorObservation
 from slc_agents.pytorch.export.description import BATCH, input_names, output_name
+from slc_agents.pytorch.torchscript import without_end_of_jit
 
 __all__ = ["FORMATS", "Format", "Runner"]
 
