@@ -17,7 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from slc_agents.drawing import COLORS, GREY, INK
-from slc_agents.envs.control_task import UNBOUNDED, ControlTask, Floats
+from slc_agents.envs.control_task import UNBOUNDED, ControlTask
 from slc_agents.errors import check_number, check_positive
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class CartPoleCost(ControlTask):
     """Balances the pole with the cart at the middle of the rail.
 
     The state and the observation are [x, ẋ, θ, θ̇], θ from the upright, in Euler steps of `dt`; the action is the force
-    on the cart. The cost is (x / x_limit)² + 20 (θ / theta_limit)². When |x| > x_limit, |θ| > theta_limit or the cost
-    exceeds cost_limit, the episode ends with the cost cost_limit.
+    on the cart. The cost is (x / x_limit)² + 20 (θ / theta_limit)². Beyond ± x_limit or ± theta_limit, or where the
+    cost would exceed cost_limit, the episode ends with the cost cost_limit.
 
     Attributes:
         gravity: Acceleration of free fall, m/s².
@@ -78,14 +78,14 @@ class CartPoleCost(ControlTask):
         self._check(("x_limit", "theta_limit", "cost_limit"), check_positive)
         self._check(("gravity", "max_start_x", "max_start"), partial(check_number, minimum=0.0))
 
-    def _start(self) -> Floats:
+    def _start(self) -> NDArray[np.float64]:
         spread = np.array([self.max_start_x, self.max_start, self.max_start, self.max_start])
         return self.np_random.uniform(-spread, spread)
 
-    def _clip(self, action: Floats) -> Floats:
+    def _clip(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(action, -self.max_force, self.max_force)
 
-    def _move(self, action: Floats) -> Floats:
+    def _move(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         _, x_dot, theta, theta_dot = map(float, self.state)
         sin, cos = math.sin(theta), math.cos(theta)
         half, mass = self.pole_length / 2, self.cart_mass + self.pole_mass
@@ -96,12 +96,12 @@ class CartPoleCost(ControlTask):
         rates = np.array([x_dot, x_acceleration, theta_dot, theta_acceleration])
         return self.state + self.dt * rates
 
-    def reference(self, time: float) -> float | Floats:
+    def reference(self, time: float) -> float | NDArray[np.float64]:
         """Returns the upright pole in the middle, [x, θ], at any time."""
         return np.zeros(2)
 
     @property
-    def state_of_interest(self) -> float | Floats:
+    def state_of_interest(self) -> float | NDArray[np.float64]:
         """[x, θ]."""
         return self.state[[0, 2]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from slc_agents.envs.canvas import Canvas
 
-__all__ = ["UNBOUNDED", "ControlTask", "Floats", "tracking_info"]
+__all__ = ["UNBOUNDED", "ControlTask", "tracking_info"]
 
-Floats: TypeAlias = NDArray[np.float64]
 UNBOUNDED = float(np.finfo(np.float32).max)  # finite, as gymnasium's checker asks of the bounds of observations
 
 
-def tracking_info(reference: float | Floats, state_of_interest: float | Floats) -> dict[str, Any]:
+def tracking_info(
+    reference: float | NDArray[np.float64], state_of_interest: float | NDArray[np.float64]
+) -> dict[str, Any]:
     """Returns what a task says beside its observation: `reference_error` is the state of interest - the reference."""
     return {
         "reference": reference,
@@ -50,8 +51,8 @@ class ControlTask(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]], ABC):
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012
     action_space: spaces.Box  # type: ignore[assignment]
-    action_disturbance: Floats
-    state: Floats
+    action_disturbance: NDArray[np.float64]
+    state: NDArray[np.float64]
     time: float
     dt: float
     _canvas: Canvas | None = None
@@ -102,20 +103,20 @@ class ControlTask(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]], ABC):
     # -- the plant -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _start(self) -> Floats:
+    def _start(self) -> NDArray[np.float64]:
         """Draws the state in which an episode starts, from `self.np_random`."""
 
     @abstractmethod
-    def _move(self, action: Floats) -> Floats:
+    def _move(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the state after a step."""
 
     @abstractmethod
-    def reference(self, time: float) -> float | Floats:
+    def reference(self, time: float) -> float | NDArray[np.float64]:
         """Returns what `state_of_interest` should be at a time."""
 
     @property
     @abstractmethod
-    def state_of_interest(self) -> float | Floats:
+    def state_of_interest(self) -> float | NDArray[np.float64]:
         """What should follow the reference."""
 
     @abstractmethod
@@ -125,7 +126,7 @@ class ControlTask(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]], ABC):
     def _observe(self) -> NDArray[np.float32]:
         return self.state.astype(np.float32)
 
-    def _clip(self, action: Floats) -> Floats:
+    def _clip(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(action, self.action_space.low, self.action_space.high)
 
     def _info(self) -> dict[str, Any]:

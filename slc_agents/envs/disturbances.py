@@ -23,7 +23,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from slc_agents.envs.control_task import ControlTask, Floats
+from slc_agents.envs.control_task import ControlTask
 from slc_agents.errors import UnsupportedSpaceError, check_positive, check_whole_number, require
 
 __all__ = [
@@ -82,7 +82,7 @@ class _ActionDisturbance(_Disturbance):
         self._box = _float_box(type(self).__name__, "action space", env.action_space)
         super().__init__(env, **arguments)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         """Returns what is added in this step [action's shape]."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class ActionImpulse(_ActionDisturbance):
     def __init__(
         self,
         env: AnyEnv,
-        magnitude: float | Sequence[float] | Floats,
+        magnitude: float | Sequence[float] | NDArray[np.float64],
         steps: int | Iterable[int],
         period: int | None = None,
     ) -> None:
@@ -122,7 +122,7 @@ class ActionImpulse(_ActionDisturbance):
         super().__init__(env, magnitude=magnitude, steps=self.steps, period=period)
         self.magnitude = _parts("magnitude", magnitude, self._box)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         since = [self.n_steps - step for step in self.steps]
         if self.period is not None:
             since = [steps % self.period for steps in since if steps >= 0]
@@ -140,11 +140,11 @@ class ActionNoise(_ActionDisturbance):
         ValueError: If the scale is negative or of another shape.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | Floats) -> None:
+    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
         super().__init__(env, scale=scale)
         self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         return self.scale * self._generator.standard_normal(self.scale.shape)
 
 
@@ -159,11 +159,11 @@ class ActionBias(_ActionDisturbance):
         ValueError: If the bias is of another shape.
     """
 
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | Floats) -> None:
+    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
         super().__init__(env, bias=bias)
         self.bias = _parts("bias", bias, self._box)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         return self.bias
 
 
@@ -223,7 +223,7 @@ class _AddedToObservation(_ObservationDisturbance):
         self._box = _float_box(type(self).__name__, "observation space", env.observation_space)
         super().__init__(env, **arguments)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         raise NotImplementedError
 
     def _disturbed(self, observation: Any) -> NDArray[Any]:
@@ -242,11 +242,11 @@ class ObservationNoise(_AddedToObservation):
         ValueError: If the scale is negative or of another shape, or the observations are of another kind.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | Floats) -> None:
+    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
         super().__init__(env, scale=scale)
         self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         return self.scale * self._generator.standard_normal(self.scale.shape)
 
 
@@ -261,11 +261,11 @@ class ObservationBias(_AddedToObservation):
         ValueError: If the bias is of another shape, or the observations are of another kind.
     """
 
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | Floats) -> None:
+    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
         super().__init__(env, bias=bias)
         self.bias = _parts("bias", bias, self._box)
 
-    def _added(self) -> Floats:
+    def _added(self) -> NDArray[np.float64]:
         return self.bias
 
 
@@ -408,7 +408,7 @@ class MujocoChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         self._before = {name: getattr(model, name).copy() for name in factors}
         self._set({name: factor * self._before[name] for name, factor in factors.items()})
 
-    def _set(self, arrays: Mapping[str, Floats]) -> None:
+    def _set(self, arrays: Mapping[str, NDArray[np.float64]]) -> None:
         mujoco = require("mujoco", "mujoco", "changing a model of MuJoCo's")
         model: Any = self.env.unwrapped.model  # type: ignore[attr-defined]
         for name, array in arrays.items():
@@ -435,7 +435,7 @@ def _float_box(owner: str, name: str, space: gymnasium.Space[Any]) -> spaces.Box
     return space
 
 
-def _parts(name: str, value: Any, box: spaces.Box, minimum: float = -np.inf) -> Floats:
+def _parts(name: str, value: Any, box: spaces.Box, minimum: float = -np.inf) -> NDArray[np.float64]:
     """Returns an array of a box's shape from a number, or from one for each part."""
     try:
         array = np.asarray(value, np.float64)

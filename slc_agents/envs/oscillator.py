@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from slc_agents.envs.control_task import UNBOUNDED, ControlTask, Floats
+from slc_agents.envs.control_task import UNBOUNDED, ControlTask
 from slc_agents.errors import check_number, check_positive
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class Oscillator(ControlTask):
         ValueError: If a parameter is out of range.
     """
 
-    mrna_degradation: float | Floats = 0.16
-    transcription: float | Floats = 1.6
-    dissociation: float | Floats = 1.0
-    light_gain: float | Floats = 5.0
-    protein_degradation: float | Floats = 0.06
-    translation: float | Floats = 0.16
+    mrna_degradation: float | NDArray[np.float64] = 0.16
+    transcription: float | NDArray[np.float64] = 1.6
+    dissociation: float | NDArray[np.float64] = 1.0
+    light_gain: float | NDArray[np.float64] = 5.0
+    protein_degradation: float | NDArray[np.float64] = 0.06
+    translation: float | NDArray[np.float64] = 0.16
     reference_mean: float = 8.0
     reference_amplitude: float = 7.0
     reference_period: float = 200.0
@@ -98,10 +98,10 @@ class Oscillator(ControlTask):
             raise ValueError(f"{name}={value!r}: a number is needed, or {self.n_genes}, one for each gene")
         setattr(self, name, np.array([check(f"{name}[{i}]", float(one)) for i, one in enumerate(value)]))
 
-    def _start(self) -> Floats:
+    def _start(self) -> NDArray[np.float64]:
         return self.np_random.uniform(0.0, self.max_start, 2 * self.n_genes)
 
-    def _move(self, action: Floats) -> Floats:
+    def _move(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         mrna, protein = np.split(self.state, 2)
         repressor = np.roll(protein, 1)
         transcribed = self.transcription / (self.dissociation + repressor**2) + self.light_gain * action
