@@ -15,16 +15,8 @@ import slc_agents
 ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
     {
-        "errors",
-        "transition",
-        "seeding",
-        "schedulers",
-        "spaces",
-        "logger",
-        "drawing",
-        "compute",
-        "zoo_files",
-        "registration",
+        *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
+        *("yaml_files", "zoo_files", "registration"),
     },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
