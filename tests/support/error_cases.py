@@ -995,7 +995,7 @@ def _compute_kwargs() -> Iterator[Case]:
         ("num_threads", "1.5", ConfigError, "at least 1"),
         ("matmul", "'mkl'", ConfigError, "'default', 'onednn'"),
         ("fused", "'no'", ConfigError, "True or False"),
-        ("graphs", "None", ConfigError, "True or False"),
+        ("graphs", "'yes'", ConfigError, "True or False"),
         ("replay_on_device", "'cuda'", ConfigError, "True or False"),
     ):
         code = f"SACConfig(compute_kwargs={{'{key}': {value}}})"
