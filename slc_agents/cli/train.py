@@ -16,11 +16,12 @@ from typing import Any
 
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.evaluation import evaluate_agent
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
-from slc_agents.cli.evaluate import evaluate_agent, score_line
+from slc_agents.cli.evaluate import score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
@@ -78,7 +79,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/ALGO-ENV_ID-seedSEED-DATE-TIME)"
     )
     options.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings, or zoo:NAME, as zoo:sac/default (default: the zoo's for ENV_ID, where it has one)",
     )
     options.add_argument(
         "--eval-episodes",
@@ -124,7 +127,8 @@ def _begin(args: argparse.Namespace) -> int:
     folder = _folder(config)
     refuse_used(folder)
     policy = args.policy or POLICY
-    model = agent(policy, args.env_id, config)
+    with settings.placing_errors(overrides):
+        model = agent(policy, args.env_id, config)
     plan = RunPlan(
         args.algo,
         args.env_id,
@@ -259,7 +263,7 @@ def _draw_curve(folder: Path) -> None:
 def _settings(args: argparse.Namespace, config_class: type[AgentConfig]) -> tuple[ConfigFile, str]:
     """Returns the settings to start from, and what to call them."""
     if args.config is not None:
-        return read_config_file(args.config), str(args.config)
+        return read_config_file(args.config), args.config
     env_id = args.env_id.rpartition(":")[2]
     name = f"{args.algo}/{env_id}"
     if name in list_configs():
@@ -278,7 +282,10 @@ def _make_config(
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
         folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
-    return settings.make(config_class, **{**overrides, "seed": seed, "logger_kwargs": logger_kwargs})
+    completed = {"seed": seed, "logger_kwargs": logger_kwargs}
+    # What completes the file's values counts as the file's, so that an error about them says where they stand.
+    settings = dataclasses.replace(settings, values={**settings.values, **completed})
+    return settings.make(config_class, **{name: completed.get(name, value) for name, value in overrides.items()})
 
 
 def _default_folder(args: argparse.Namespace, seed: object) -> Path:
