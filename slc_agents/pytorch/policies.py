@@ -177,8 +177,8 @@ def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tenso
     # Of each dimension, log N(u) = -noise²/2 - log_std - log(2π)/2, and from it log(1 - tanh(u)²) is taken: that is
     # 2 log 2 - 2 log(exp(u) + exp(-u)), in a form that doesn't round to log(0) for large u.
     constant = mean.shape[-1] * (0.5 * math.log(2.0 * math.pi) + 2.0 * math.log(2.0))
-    variable = torch.addcmul(2.0 * torch.logaddexp(u, -u) - log_std, noise, noise, value=-0.5)
-    return torch.tanh(u), variable.sum(dim=-1) - constant
+    surprise = torch.addcmul(torch.sub(log_std, torch.logaddexp(u, -u), alpha=2.0), noise, noise, value=0.5)
+    return torch.tanh(u), -constant - surprise.sum(dim=-1)
 
 
 class MlpPolicy(nn.Module):
