@@ -24,6 +24,7 @@ __all__ = [
     "ConfigError",
     "EnvStateError",
     "ExportError",
+    "HubError",
     "InvalidEnvironmentError",
     "MissingDependencyError",
     "NonFiniteError",
@@ -76,6 +77,10 @@ class UntrustedCodeError(ArchiveError):
 
 class ExportError(SlcAgentsError, RuntimeError):
     """A policy can't be exported, or what was exported doesn't compute what it does."""
+
+
+class HubError(SlcAgentsError, OSError):
+    """The Hugging Face hub doesn't have what was asked for, refuses what was sent, or can't be reached."""
 
 
 class NotResumableError(SlcAgentsError, RuntimeError):

@@ -45,7 +45,10 @@ PUBLIC = {
         "ObservationNoise",
         "ParameterChange",
     ],
-    "slc_agents.zoo": ["load_config", "list_configs", "list_agents", "make", "load_agent"],
+    "slc_agents.zoo": [
+        *("load_config", "list_configs", "list_agents", "make", "load_agent", "agent_manifest"),
+        *("pack_agent", "push_to_hub", "load_from_hub"),
+    ],
     "slc_agents.compat": [],
     "slc_agents.errors": ["SlcAgentsError", "ConfigError", "ArchiveError", "UnsupportedSpaceError", "NonFiniteError"],
 }
