@@ -64,7 +64,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(np|gym|nn)\..*"),
     (
         "py:.*",
-        r"Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
+        r"NDArray|Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
     ),
     ("py:.*", r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|ForeignCallbackLike)"),
 ]
