@@ -43,6 +43,10 @@ def zoo_files(root: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in {".yaml", ".zip"})
 
 
+def spaces(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.glob("slc_agents/tuning/spaces/*.yaml")}
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
@@ -93,7 +97,9 @@ def test_the_wheel_holds_every_module_the_type_marker_and_the_zoo(wheel: Path) -
     with zipfile.ZipFile(wheel) as archive:
         files = set(archive.namelist())
     expected = modules(ROOT) | {"slc_agents/py.typed"} | {f"slc_agents/zoo_configs/{name}" for name in zoo_files(ROOT)}
+    expected |= spaces(ROOT)
     assert zoo_files(ROOT)
+    assert spaces(ROOT)
     assert expected - files == set()
     assert {name for name in files - expected if ".dist-info/" not in name} == set()
 
@@ -104,7 +110,7 @@ def test_the_wheel_declares_its_command_and_its_extras(wheel: Path) -> None:
         commands = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
     assert "slc-agents = slc_agents.cli.main:main" in commands
-    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "docs", "dev"):
+    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "tune", "docs", "dev"):
         assert f"Provides-Extra: {extra}\n" in metadata
 
 
