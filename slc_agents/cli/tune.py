@@ -224,7 +224,7 @@ class _Progress:
         print(f"settings to start from: {self.tuner.source}")
         print(f"value of a trial: {self.result.describe_value()}", flush=True)
         if self._judged():
-            print(f"going on after {self._judged()} trials", flush=True)
+            print(f"going on after {self._judged()} trial{'s' * (self._judged() > 1)}", flush=True)
 
     def after_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         """Says what became of a trial; called by the search."""

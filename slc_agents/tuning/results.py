@@ -151,12 +151,11 @@ class TuningResult:
             lines.append("It has the settings that the search started from: no trial was better.")
         elif start is not None:
             lines.append(f"The settings that the search started from had {_value(start):.6g}.")
-        return [
-            *lines,
-            f"Trials: {counts}; study seed {self.seed}.",
-            f"Versions: {', '.join(f'{name} {_version(name)}' for name in LIBRARIES)}.",
-            f"Train with them: {self.train_command(path)}",
-        ]
+        lines.append(f"Trials: {counts}; study seed {self.seed}.")
+        lines.append(f"Versions: {', '.join(f'{name} {_version(name)}' for name in LIBRARIES)}.")
+        if "." not in task.policy:  # a class of the user's own has no name on the command line
+            lines.append(f"Train with them: {self.train_command(path)}")
+        return lines
 
     def _why_not(self) -> str:
         reasons = [trial.user_attrs[REASON] for trial in self.study.trials if REASON in trial.user_attrs]

@@ -33,6 +33,7 @@ __all__ = ["AfterTrial", "Search", "make_pruner", "make_sampler", "open_study", 
 AfterTrial: TypeAlias = Callable[[optuna.Study, FrozenTrial], object]
 
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)  # what counts as a trial; one that was broken off doesn't
+INTERRUPT_SECONDS = 0.2  # between two looks whether Ctrl-C was pressed, while others train
 ENOUGH_FOR_IMPORTANCES = 20  # complete trials: the best tenth of them is compared with all
 
 
@@ -84,14 +85,14 @@ class Search:
             return judged + running < trials and (until is None or time.monotonic() < until)
 
         try:
-            if jobs > 1:
-                self._train_elsewhere(more, jobs)
-                return True
-            # The first Ctrl-C ends the trial at the end of a step, or the search at the end of a trial: never in the
+            # The first Ctrl-C ends a trial at the end of a step, or the search at the end of a trial: never in the
             # middle of what is written into the storage.
             with Interrupt() as interrupt:
-                while more() and not interrupt.requested:
-                    self._train_here(interrupt)
+                if jobs > 1:
+                    self._train_elsewhere(more, jobs, interrupt)
+                else:
+                    while more() and not interrupt.requested:
+                        self._train_here(interrupt)
             return not interrupt.requested
         except KeyboardInterrupt:
             return False
@@ -107,32 +108,38 @@ class Search:
             raise
         self._tell(trial, outcome)
 
-    def _train_elsewhere(self, more: Callable[[int], bool], jobs: int) -> None:
+    def _train_elsewhere(self, more: Callable[[int], bool], jobs: int, interrupt: Interrupt) -> None:
         running: dict[Any, tuple[Trial, Worker]] = {}
-        error: BaseException = KeyboardInterrupt()
         try:
-            while True:
+            while not interrupt.requested:
                 while len(running) < jobs and more(len(running)):
                     trial, worker = self._start(threads_each(jobs))
                     running[worker.connection] = trial, worker
                 if not running:
                     return
-                for connection in wait(list(running)):
-                    trial, worker = running[connection]
-                    message = worker.receive()
-                    if isinstance(message, Outcome):
-                        del running[connection]
-                        worker.stop()
-                        self._tell(trial, message)
-                    else:
-                        worker.answer(self._report(trial, *message))
-        except BaseException as raised:
-            error = raised
-            raise
+                for connection in wait(list(running), INTERRUPT_SECONDS):
+                    trial, worker = running.pop(connection)
+                    if self._hear(trial, worker):
+                        running[connection] = trial, worker
         finally:
             for trial, worker in running.values():
                 worker.stop()
-                self._break_off(trial, error)
+                self._break_off(trial, KeyboardInterrupt())
+
+    def _hear(self, trial: Trial, worker: Worker) -> bool:
+        """Takes in what a trial's process has sent; returns whether there is more to come."""
+        try:
+            message = worker.receive()
+            if not isinstance(message, Outcome):
+                worker.answer(self._report(trial, *message))
+                return True
+        except BaseException as error:
+            worker.stop()
+            self._break_off(trial, error)
+            raise
+        worker.stop()
+        self._tell(trial, message)
+        return False
 
     def _start(self, threads: int) -> tuple[Trial, Worker]:
         """Begins a trial in a process of its own."""

@@ -142,7 +142,7 @@ class Tuner:
         self.study: optuna.Study = open_study(storage, study or study_name(self.task, storage), start.opt_type)
         self.seed = agree(self.study, self.task, seed)
         self.study.sampler = make_sampler(sampler, self.space, seed=self.seed, startup_trials=startup_trials)
-        self.study.pruner = make_pruner(pruner, evaluations=evaluations, startup_trials=startup_trials)
+        self.study.pruner = make_pruner(pruner, evaluations=self._plan.evaluations, startup_trials=startup_trials)
 
     def run(
         self,
