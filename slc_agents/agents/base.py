@@ -81,6 +81,12 @@ class AgentLearner(loop.Learner, Protocol):
     def load_metrics_state(self, state: Mapping[str, Any]) -> None:
         """Takes back what `metrics_state` gave."""
 
+    def exploration_state(self) -> dict[str, Any]:
+        """Returns the noise that is kept over several steps of training, in arrays and JSON-able values."""
+
+    def load_exploration_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `exploration_state` gave."""
+
     def check_export(self, format: str) -> None:
         """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
 

@@ -86,6 +86,7 @@ def write_agent(
             "callbacks": agent._loaded_callbacks or agent.callbacks.state_dict(),
             "logger": agent.logger.state_dict(),
             "metrics": agent._learner.metrics_state(),
+            "exploration": agent._learner.exploration_state(),
             "episodes": agent._episodes_state(),
         }
         manifest["training"] = encode(training, "training", code, arrays)
@@ -215,6 +216,7 @@ def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Arch
     else:
         for name, state in training["streams"].items():
             set_generator_state(agent._generators[name], state)
+        agent._learner.load_exploration_state(training.get("exploration", {}))  # older files have none
     agent._loaded_callbacks = training["callbacks"]
     agent.logger.load_state_dict(training["logger"])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.base import Agent
-from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.config import AgentConfig, SACConfig
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
@@ -25,6 +25,7 @@ from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
 from slc_agents.cli.saved_agent import importable
+from slc_agents.compat.sb3 import read_zoo_config
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
 from slc_agents.logger import PROGRESS_FILE, Value, make_logger
 from slc_agents.seeding import draw_seed
@@ -81,6 +82,12 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
     )
     options.add_argument(
+        "--sb3-config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of RL Baselines3 Zoo with settings for ENV_ID, which says the policy too",
+    )
+    options.add_argument(
         "--eval-episodes",
         type=positive_int,
         metavar="N",
@@ -119,11 +126,9 @@ def _begin(args: argparse.Namespace) -> int:
     importable(args.env_id)
     agent = agent_class(args.algo)
     overrides = given_hyperparameters(args)
-    settings, source = _settings(args, agent.config_class)
-    config = _make_config(args, agent.config_class, settings, overrides)
+    config, policy, source = _settings(args, agent.config_class, overrides)
     folder = _folder(config)
     refuse_used(folder)
-    policy = args.policy or POLICY
     model = agent(policy, args.env_id, config)
     plan = RunPlan(
         args.algo,
@@ -144,7 +149,7 @@ def _begin(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     """Goes on with a run."""
     folder = args.resume
-    options = ("policy", "total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq")
+    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq")
     given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -256,29 +261,36 @@ def _draw_curve(folder: Path) -> None:
         print(f"no learning curve: {error}")
 
 
-def _settings(args: argparse.Namespace, config_class: type[AgentConfig]) -> tuple[ConfigFile, str]:
-    """Returns the settings to start from, and what to call them."""
-    if args.config is not None:
-        return read_config_file(args.config), str(args.config)
+def _settings(
+    args: argparse.Namespace, config_class: type[AgentConfig], overrides: Mapping[str, Any]
+) -> tuple[AgentConfig, str, str]:
+    """Returns the settings, the policy, and what to call the source of these."""
     env_id = args.env_id.rpartition(":")[2]
+    if args.sb3_config is not None:
+        if args.config is not None or args.policy is not None or config_class is not SACConfig:
+            args.parser.error("--sb3-config is for sac, and goes with neither --config nor --policy")
+        theirs = read_zoo_config(args.sb3_config, env_id, **_completed(args, {}, overrides))
+        return theirs.config, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
     name = f"{args.algo}/{env_id}"
-    if name in list_configs():
-        return read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
-    nothing = ConfigFile(Path(), {}, {})
-    return nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    if args.config is not None:
+        settings, source = read_config_file(args.config), str(args.config)
+    elif name in list_configs():
+        settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
+    else:
+        settings = ConfigFile(Path(), {}, {})
+        source = f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    return settings.make(config_class, **_completed(args, settings.values, overrides)), args.policy or POLICY, source
 
 
-def _make_config(
-    args: argparse.Namespace, config_class: type[AgentConfig], settings: ConfigFile, overrides: Mapping[str, Any]
-) -> AgentConfig:
-    """Makes the config, with a seed and a run folder in it, which the folder's name and the export need."""
-    values = {**settings.values, **overrides}
+def _completed(args: argparse.Namespace, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns overrides of a file's values with a seed and a run folder, which the folder's name and export need."""
+    values = {**values, **overrides}
     seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
     seed = draw_seed() if seed is None else seed
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
         folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
-    return settings.make(config_class, **{**overrides, "seed": seed, "logger_kwargs": logger_kwargs})
+    return {**overrides, "seed": seed, "logger_kwargs": logger_kwargs}
 
 
 def _default_folder(args: argparse.Namespace, seed: object) -> Path:

@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from slc_agents.errors import ConfigError, check_path, reject_unknown_keywords
+from slc_agents.errors import ConfigError, reject_unknown_keywords
+from slc_agents.yaml_files import compose, explained, read_text, refuse
 from slc_agents.zoo_files import agent_name, folder_names, missing, zoo_configs_folder
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ __all__ = [
     "parse_yaml",
     "read_config_file",
 ]
-
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 16  # of brackets and indentation; a schedule needs 2, policy_kwargs 4
 
 
 def list_configs() -> list[str]:
@@ -143,25 +141,12 @@ def read_config_file(path: str | os.PathLike[str]) -> ConfigFile:
         FileNotFoundError: If there is no such file.
         ConfigError: If it is not plain YAML with one value for each key.
     """
-    path = check_path("path", path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no settings file {path}; check the path") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; a YAML file of settings is needed") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_BYTES // 1024} KiB; settings are a page of YAML")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not a text in UTF-8 ({error})") from None
+    text, path = read_text(path), Path(path)
     values, node = _parse(text, str(path))
     if node is None:
         return ConfigFile(path, {}, {})
     if not isinstance(node, yaml.MappingNode):
-        _refuse(str(path), node.start_mark, f"settings are lines of `key: value`; received {values!r:.60}")
+        refuse(str(path), node.start_mark, f"settings are lines of `key: value`; received {values!r:.60}")
     return ConfigFile(path, values, {key.value: key.start_mark.line + 1 for key, _ in node.value})
 
 
@@ -179,45 +164,10 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _parse(text: str, source: str) -> tuple[Any, yaml.Node | None]:
-    try:
-        _check_tokens(text, source)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _check_keys(node, source)
+    node = compose(text, source)
+    _check_keys(node, source)
+    with explained(source):
         return yaml.safe_load(text), node
-    except yaml.MarkedYAMLError as error:
-        _refuse(source, error.problem_mark, f"is not valid YAML: {error.problem or error.context}")
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None
-    except ConfigError:
-        raise
-    except ValueError as error:  # what looks like a date or a number, and is none
-        raise ConfigError(f"{source}: has a value that can't be read: {error}") from None
-
-
-def _check_tokens(text: str, source: str) -> None:
-    """Refuses what makes YAML more than values, before anything is made of it."""
-    depth = 0
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, (yaml.AliasToken, yaml.AnchorToken)):
-            _refuse(
-                source,
-                token.start_mark,
-                "anchors (&name) and aliases (*name) are not allowed; write the value out",
-            )
-        if isinstance(token, yaml.TagToken):
-            _refuse(source, token.start_mark, f"tags are not allowed; received {''.join(filter(None, token.value))!r}")
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > MAX_DEPTH:
-            _refuse(source, token.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
-
-
-_OPENING = (
-    yaml.BlockMappingStartToken,
-    yaml.BlockSequenceStartToken,
-    yaml.FlowMappingStartToken,
-    yaml.FlowSequenceStartToken,
-)
-_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def _check_keys(node: yaml.Node | None, source: str) -> None:
@@ -229,16 +179,11 @@ def _check_keys(node: yaml.Node | None, source: str) -> None:
         first: dict[str, int] = {}
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                _refuse(source, key.start_mark, f"a key must be a name; received {key.value!r:.60}")
+                refuse(source, key.start_mark, f"a key must be a name; received {key.value!r:.60}")
             if key.value in first:
-                _refuse(source, key.start_mark, f"the key {key.value!r} is there already, in line {first[key.value]}")
+                refuse(source, key.start_mark, f"the key {key.value!r} is there already, in line {first[key.value]}")
             first[key.value] = key.start_mark.line + 1
             _check_keys(value, source)
-
-
-def _refuse(source: str, mark: yaml.Mark | None, problem: str) -> NoReturn:
-    where = source if mark is None else f"{source}:{mark.line + 1}"
-    raise ConfigError(f"{where}: {problem}")
 
 
 def _configs() -> dict[str, Path]:

@@ -14,7 +14,10 @@ import slc_agents
 
 ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
-    {"errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute", "zoo_files"},
+    {
+        *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
+        *("yaml_files", "zoo_files"),
+    },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
     {"zoo", "tuning", "cli", "compat", "policies", "evaluation", "__main__", "__init__"},
