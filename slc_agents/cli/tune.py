@@ -6,7 +6,7 @@ import argparse
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich import box
@@ -21,7 +21,7 @@ from slc_agents.cli.saved_agent import importable
 from slc_agents.tuning import SearchSpace, Tuner, TuningResult
 from slc_agents.tuning.space import NESTED
 from slc_agents.tuning.task import BASE, DEFAULT_POLICY, REASON, SETTINGS
-from slc_agents.tuning.tuner import NOT_FIXED, Pruner, Sampler
+from slc_agents.tuning.tuner import NOT_FIXED, PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     import optuna
@@ -116,13 +116,13 @@ def _add_search_options(options: argparse._ArgumentGroup) -> None:
     options.add_argument("--print-space", action="store_true", help="print what would be searched, as such a file")
     options.add_argument(
         "--sampler",
-        choices=get_args(Sampler),
+        choices=SAMPLERS,
         default="tpe",
         help="what draws values: tpe learns from the trials before (default: tpe)",
     )
     options.add_argument(
         "--pruner",
-        choices=get_args(Pruner),
+        choices=PRUNERS,
         default="median",
         help="what gives up trials: median does so where the best evaluation so far is worse than the median of the "
         "trials before at that point (default: median)",
@@ -237,7 +237,7 @@ class _Progress:
 
     def _judged(self) -> int:
         counts = self.result.counts()
-        return counts.total() - counts["running"] - counts["broken off"]
+        return sum(counts[name] for name in ("complete", "stopped", "diverged", "invalid"))
 
     def _fate(self, trial: optuna.trial.FrozenTrial) -> str:
         if trial.state.name == "COMPLETE":

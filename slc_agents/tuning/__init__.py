@@ -11,8 +11,9 @@ Importing this costs neither a backend nor Optuna.
 from __future__ import annotations
 
 from slc_agents.tuning.results import TuningResult
-from slc_agents.tuning.space import Choices, Parameter, Range, SearchSpace
+from slc_agents.tuning.space import SearchSpace
+from slc_agents.tuning.task import Task
 from slc_agents.tuning.tuner import Tuner
 from slc_agents.tuning.workers import WorkerError
 
-__all__ = ["Choices", "Parameter", "Range", "SearchSpace", "Tuner", "TuningResult", "WorkerError"]
+__all__ = ["SearchSpace", "Task", "Tuner", "TuningResult", "WorkerError"]

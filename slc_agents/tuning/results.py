@@ -22,7 +22,6 @@ from slc_agents.tuning.training import counted
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 __all__ = ["TuningResult", "check_out"]
 
@@ -46,19 +45,19 @@ class TuningResult:
     interrupted: bool = False
 
     @property
-    def leaders(self) -> Sequence[FrozenTrial]:
+    def leaders(self) -> Sequence[optuna.trial.FrozenTrial]:
         """The complete trials, the best first."""
         complete = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
         sign = 1 if self.task.opt_type == "minimize" else -1
         return sorted(complete, key=lambda trial: (sign * _value(trial), trial.number))
 
     @property
-    def best(self) -> FrozenTrial | None:
+    def best(self) -> optuna.trial.FrozenTrial | None:
         """The best of the complete trials, or None."""
         return next(iter(self.leaders), None)
 
     @property
-    def start(self) -> FrozenTrial | None:
+    def start(self) -> optuna.trial.FrozenTrial | None:
         """The trial that had the settings to start from, where it is complete."""
         return next((trial for trial in self.leaders if BASE in trial.user_attrs), None)
 
@@ -101,8 +100,10 @@ class TuningResult:
         """Returns how many trials are `complete`, `stopped`, `diverged`, `invalid` (see `Outcome`), or broken off."""
         counts: Counter[str] = Counter()
         for trial in self.study.get_trials(deepcopy=False):
-            name = {"COMPLETE": "complete", "FAIL": "broken off", "RUNNING": "running"}.get(trial.state.name)
-            counts[name or str(trial.user_attrs[REASON]).partition(":")[0]] += 1
+            if trial.state.name == "PRUNED":
+                counts[str(trial.user_attrs[REASON]).partition(":")[0]] += 1
+            else:
+                counts["broken off" if trial.state.name == "FAIL" else trial.state.name.lower()] += 1
         return counts
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -180,7 +181,7 @@ def _first_line(study_name: str) -> str:
     return f"Settings found by slc-agents tune in the study {study_name}."
 
 
-def _value(trial: FrozenTrial) -> float:
+def _value(trial: optuna.trial.FrozenTrial) -> float:
     if trial.value is None:
         raise RuntimeError("a complete trial has a value")
     return trial.value

@@ -33,7 +33,7 @@ from slc_agents.errors import ConfigError, reject_unknown_keywords
 from slc_agents.zoo import read_config_file
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    import optuna
 
 __all__ = ["NOT_SEARCHED", "Choices", "Parameter", "Range", "SearchSpace", "lay"]
 
@@ -76,7 +76,7 @@ class Parameter(ABC):
         return self.key
 
     @abstractmethod
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> optuna.distributions.BaseDistribution:
         """Returns what Optuna draws from."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class Range(Parameter):
         """Between which numbers is drawn."""
         return (_tidy(1 - self.high), _tidy(1 - self.low)) if self.complement else (self.low, self.high)
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> optuna.distributions.BaseDistribution:
         """Returns what Optuna draws from."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
@@ -173,7 +173,7 @@ class Choices(Parameter):
 
     choices: Mapping[Any, Any]
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> optuna.distributions.BaseDistribution:
         """Returns what Optuna draws from."""
         from optuna.distributions import CategoricalDistribution
 
@@ -280,7 +280,7 @@ class SearchSpace:
         ]
         return dataclasses.replace(self, parameters=tuple(left))
 
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """Returns what Optuna draws from, by the parameters' names in a study."""
         return {parameter.name: parameter.distribution() for parameter in self.parameters}
 

@@ -124,15 +124,16 @@ class _Evaluations(Callback):
     ) -> None:
         self.plan, self.env, self.report, self.interrupted, self.first = plan, env, report, interrupted, first
         self.means: list[float] = []
-        self.done = (
-            0  # of those planned; where one step of many parallel environments passes several, one counts for all
-        )
+        # Of those planned. Where one step of many parallel environments passes several, one is for all of them.
+        self.done = 0
         self.stopped = False
 
     def on_step(self) -> bool:
         """Evaluates when it is time; returns whether to go on."""
-        total, planned = self.plan.timesteps, self.plan.evaluations
-        due = min(self.num_timesteps * planned // total, planned)
+        run, planned = self.model.run, self.plan.evaluations
+        if run is None:
+            raise RuntimeError("there is a run in training")
+        due = min((self.num_timesteps - run.start) * planned // run.total, planned)
         if due == self.done:
             return not self.interrupted()
         self.done = due

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import gymnasium
 
 from slc_agents.agents.config import AgentConfig
 from slc_agents.agents.loading import agent_class
 from slc_agents.envs import make_vector_env
-from slc_agents.envs.vector import EnvFactory
 from slc_agents.errors import ConfigError, check_number, check_path, check_whole_number, require
 from slc_agents.tuning.results import TuningResult, check_out
 from slc_agents.tuning.space import NOT_SEARCHED, SearchSpace
@@ -21,15 +22,11 @@ from slc_agents.zoo import config_path, list_configs, read_config_file
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.storages import BaseStorage
 
-    from slc_agents.tuning.study import AfterTrial
+__all__ = ["NOT_FIXED", "PRUNERS", "SAMPLERS", "Tuner"]
 
-__all__ = ["NOT_FIXED", "Tuner"]
-
-Sampler = Literal["tpe", "random"]
-Pruner = Literal["median", "none"]
-
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("median", "none")
 # Hyperparameters that say nothing of how well an agent learns: no trial would obey them.
 NOT_FIXED = {name: why for name, why in NOT_SEARCHED.items() if name not in ("opt_type", "max_ep_len")}
 
@@ -87,17 +84,17 @@ class Tuner:
         env_id: str,
         *,
         timesteps: int | None = None,
-        env: EnvFactory | None = None,
+        env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
         policy: str | type = DEFAULT_POLICY,
         config: str | os.PathLike[str] | AgentConfig | None = None,
         space: str | os.PathLike[str] | Mapping[str, Any] | SearchSpace | None = None,
         evaluations: int = 10,
         eval_episodes: int = 5,
         seeds_per_trial: int = 1,
-        sampler: Sampler = "tpe",
-        pruner: Pruner = "median",
+        sampler: Literal["tpe", "random"] = "tpe",
+        pruner: Literal["median", "none"] = "median",
         startup_trials: int = 10,
-        storage: str | BaseStorage | None = None,
+        storage: str | optuna.storages.BaseStorage | None = None,
         study: str | None = None,
         seed: int | None = None,
         **hyperparameters: Any,
@@ -105,7 +102,7 @@ class Tuner:
         require("optuna", "tune", "tuning hyperparameters")
         from slc_agents.tuning.study import make_pruner, make_sampler, open_study
 
-        for name, value, allowed in (("sampler", sampler, get_args(Sampler)), ("pruner", pruner, get_args(Pruner))):
+        for name, value, allowed in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
             if value not in allowed:
                 raise ConfigError(f"{name}={value!r}: allowed are {', '.join(allowed)}")
         startup_trials = check_whole_number("startup_trials", startup_trials)
@@ -151,7 +148,7 @@ class Tuner:
         jobs: int = 1,
         timeout: float | None = None,
         out: str | os.PathLike[str] | None = None,
-        after_trial: Sequence[AfterTrial] = (),
+        after_trial: Sequence[Callable[[optuna.Study, optuna.trial.FrozenTrial], object]] = (),
     ) -> TuningResult:
         """Runs trials until the study has as many as it should. Ctrl-C ends it, and what was found is returned.
 

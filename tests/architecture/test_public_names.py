@@ -35,7 +35,7 @@ PUBLIC = {
     "slc_agents.evaluation": ["evaluate_policy"],
     "slc_agents.envs": ["check_env", "make_vector_env", "record_video"],
     "slc_agents.zoo": ["load_config", "list_configs", "list_agents", "make", "load_agent"],
-    "slc_agents.tuning": ["Tuner", "TuningResult", "SearchSpace", "Range", "Choices"],
+    "slc_agents.tuning": ["Tuner", "TuningResult", "SearchSpace", "Task"],
     "slc_agents.compat": [],
     "slc_agents.errors": ["SlcAgentsError", "ConfigError", "ArchiveError", "UnsupportedSpaceError", "NonFiniteError"],
 }

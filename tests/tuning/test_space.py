@@ -13,8 +13,8 @@ from optuna.samplers import RandomSampler
 from slc_agents import SACConfig
 from slc_agents.agents.loading import AGENTS
 from slc_agents.errors import ConfigError
-from slc_agents.tuning import Choices, Range, SearchSpace
-from slc_agents.tuning.space import lay
+from slc_agents.tuning import SearchSpace
+from slc_agents.tuning.space import Choices, Range, lay
 from slc_agents.tuning.study import open_study
 
 UNITS = {"timesteps": 20_000, "action_dimensions": 3}
