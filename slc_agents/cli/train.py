@@ -16,11 +16,12 @@ from typing import Any
 
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig, SACConfig
+from slc_agents.agents.evaluation import evaluate_agent
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
-from slc_agents.cli.evaluate import evaluate_agent, score_line
+from slc_agents.cli.evaluate import score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
@@ -34,7 +35,6 @@ from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_fi
 __all__ = ["EVALUATION_FILE", "add_command", "run"]
 
 EVALUATION_FILE = "evaluation.json"
-POLICY = "MlpPolicy"
 EVAL_EPISODES = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -67,7 +67,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--policy",
         metavar="NAME",
-        help=f"MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: {POLICY})",
+        help="MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: that of the settings, else MlpPolicy)",
     )
     options.add_argument(
         "--total-timesteps",
@@ -79,7 +79,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/ALGO-ENV_ID-seedSEED-DATE-TIME)"
     )
     options.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings, or zoo:NAME, as zoo:sac/default (default: the zoo's for ENV_ID, where it has one)",
     )
     options.add_argument(
         "--sb3-config",
@@ -126,10 +128,11 @@ def _begin(args: argparse.Namespace) -> int:
     importable(args.env_id)
     agent = agent_class(args.algo)
     overrides = given_hyperparameters(args)
-    config, policy, source = _settings(args, agent.config_class, overrides)
+    config, settings, policy, source = _settings(args, agent.config_class, overrides)
     folder = _folder(config)
     refuse_used(folder)
-    model = agent(policy, args.env_id, config)
+    with settings.placing_errors(overrides):
+        model = agent(policy, args.env_id, config)
     plan = RunPlan(
         args.algo,
         args.env_id,
@@ -263,34 +266,42 @@ def _draw_curve(folder: Path) -> None:
 
 def _settings(
     args: argparse.Namespace, config_class: type[AgentConfig], overrides: Mapping[str, Any]
-) -> tuple[AgentConfig, str, str]:
-    """Returns the settings, the policy, and what to call the source of these."""
+) -> tuple[AgentConfig, ConfigFile, str, str]:
+    """Returns the settings, the file that they come from, the policy, and what to call their source."""
     env_id = args.env_id.rpartition(":")[2]
+    nothing = ConfigFile(Path(), {}, {})
     if args.sb3_config is not None:
         if args.config is not None or args.policy is not None or config_class is not SACConfig:
             args.parser.error("--sb3-config is for sac, and goes with neither --config nor --policy")
-        theirs = read_zoo_config(args.sb3_config, env_id, **_completed(args, {}, overrides))
-        return theirs.config, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
+        theirs = read_zoo_config(args.sb3_config, env_id, **{**overrides, **_completions(args, overrides)})
+        return theirs.config, nothing, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
     name = f"{args.algo}/{env_id}"
     if args.config is not None:
-        settings, source = read_config_file(args.config), str(args.config)
+        settings, source = read_config_file(args.config), args.config
     elif name in list_configs():
         settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
     else:
-        settings = ConfigFile(Path(), {}, {})
-        source = f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
-    return settings.make(config_class, **_completed(args, settings.values, overrides)), args.policy or POLICY, source
+        settings, source = nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    return _make_config(args, config_class, settings, overrides), settings, args.policy or settings.policy, source
 
 
-def _completed(args: argparse.Namespace, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns overrides of a file's values with a seed and a run folder, which the folder's name and export need."""
-    values = {**values, **overrides}
+def _make_config(
+    args: argparse.Namespace, config_class: type[AgentConfig], settings: ConfigFile, overrides: Mapping[str, Any]
+) -> AgentConfig:
+    completions = _completions(args, {**settings.values, **overrides})
+    # What completes the file's values counts as the file's, so that an error about them says where they stand.
+    settings = dataclasses.replace(settings, values={**settings.values, **completions})
+    return settings.make(config_class, **{name: completions.get(name, value) for name, value in overrides.items()})
+
+
+def _completions(args: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a seed and a run folder beside the values, which the folder's name and the export need."""
     seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
     seed = draw_seed() if seed is None else seed
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
         folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
-    return {**overrides, "seed": seed, "logger_kwargs": logger_kwargs}
+    return {"seed": seed, "logger_kwargs": logger_kwargs}
 
 
 def _default_folder(args: argparse.Namespace, seed: object) -> Path:

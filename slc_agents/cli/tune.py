@@ -97,11 +97,16 @@ def _add_trial_options(options: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="trainings of each trial, with different seeds, whose mean counts (default: 1)",
     )
-    options.add_argument("--policy", default=DEFAULT_POLICY, metavar="NAME", help=f"(default: {DEFAULT_POLICY})")
+    options.add_argument(
+        "--policy",
+        metavar="NAME",
+        help=f"the policy's name (default: that of the settings' file, else {DEFAULT_POLICY})",
+    )
     options.add_argument(
         "--config",
         metavar="FILE",
-        help="YAML file of the settings to start from (default: the zoo's, where it has one)",
+        help="YAML file of the settings to start from, or zoo:NAME, as zoo:sac/default (default: the zoo's for ENV_ID, "
+        "where it has one)",
     )
 
 

@@ -19,6 +19,7 @@ from slc_agents.agents.loading import agent_class
 from slc_agents.errors import ConfigError, check_path
 from slc_agents.tuning.task import BASE, DEFAULT_POLICY, REASON, SEEDS, SETTINGS, Task
 from slc_agents.tuning.training import counted
+from slc_agents.zoo.configs import POLICY
 
 if TYPE_CHECKING:
     import optuna
@@ -116,7 +117,8 @@ class TuningResult:
             ConfigError: If no trial is complete.
         """
         path = check_path("path", path)
-        text = yaml.safe_dump(self.settings, sort_keys=False, default_flow_style=None, width=120)
+        policy = {} if self.task.policy == DEFAULT_POLICY else {POLICY: self.task.policy}
+        text = yaml.safe_dump({**policy, **self.settings}, sort_keys=False, default_flow_style=None, width=120)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.tmp")
         partial.write_text("".join(f"# {line}\n" for line in self._about(path)) + "\n" + text, encoding="utf-8")
@@ -125,8 +127,7 @@ class TuningResult:
     def train_command(self, path: str | os.PathLike[str]) -> str:
         """Returns the command line that trains with the settings of a file."""
         task = self.task
-        policy = [] if task.policy == DEFAULT_POLICY else ["--policy", task.policy]
-        words = ["slc-agents", "train", task.algo, task.env_id, *policy, "--config", os.fspath(path)]
+        words = ["slc-agents", "train", task.algo, task.env_id, "--config", os.fspath(path)]
         return shlex.join([*words, "--total-timesteps", str(task.timesteps)])
 
     def describe_value(self) -> str:
@@ -154,7 +155,7 @@ class TuningResult:
             lines.append(f"The settings that the search started from had {_value(start):.6g}.")
         lines.append(f"Trials: {counts}; study seed {self.seed}.")
         lines.append(f"Versions: {', '.join(f'{name} {_version(name)}' for name in LIBRARIES)}.")
-        if "." not in task.policy:  # a class of the user's own has no name on the command line
+        if "." not in task.policy:  # a class of the user's own has no name to train by
             lines.append(f"Train with them: {self.train_command(path)}")
         return lines
 

@@ -236,7 +236,8 @@ class SearchSpace:
             ConfigError: If it isn't valid; the message says the line.
         """
         file = read_config_file(path)
-        return cls._make(file.values, {key: f"{file.path}:{line}" for key, line in file.lines.items()}, config_class)
+        places = {path[0]: str(place) for path, place in file.places.items() if len(path) == 1}
+        return cls._make(file.values, places, config_class)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], config_class: type[AgentConfig]) -> SearchSpace:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium
 
@@ -47,9 +47,9 @@ class Tuner:
         env_id: Id of the environment, or `module:id`, where the module registers it.
         timesteps: Environment steps of each training. None: as many as the settings say.
         env: A factory of the environment, where the id alone doesn't make it.
-        policy: Name or class of the policy.
-        config: The settings to start from: a YAML file's path or a config. None: the zoo's, where it has some for the
-            task, else the defaults.
+        policy: Name or class of the policy. None: that of the settings' file, else `MlpPolicy`.
+        config: The settings to start from: a YAML file's path, a name in the zoo (`zoo:sac/default`) or a config.
+            None: the zoo's, where it has some for the task, else the defaults.
         space: What is searched: a YAML file's path, a mapping like one, or a `SearchSpace`. None: the algorithm's own.
         evaluations: Evaluations in the course of each training, the last one at its end.
         eval_episodes: Episodes of each evaluation.
@@ -85,7 +85,7 @@ class Tuner:
         *,
         timesteps: int | None = None,
         env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
-        policy: str | type = DEFAULT_POLICY,
+        policy: str | type | None = None,
         config: str | os.PathLike[str] | AgentConfig | None = None,
         space: str | os.PathLike[str] | Mapping[str, Any] | SearchSpace | None = None,
         evaluations: int = 10,
@@ -107,7 +107,7 @@ class Tuner:
                 raise ConfigError(f"{name}={value!r}: allowed are {', '.join(allowed)}")
         startup_trials = check_whole_number("startup_trials", startup_trials)
         agent = agent_class(algo)
-        start, self.source = _start(algo.lower(), env_id, config, agent.config_class, hyperparameters)
+        start, policy, self.source = _start(algo.lower(), env_id, config, policy, hyperparameters)
         settings = _plain_settings(start, hyperparameters)
         length = start.epochs * start.steps_per_epoch if timesteps is None else timesteps
         self._plan = TrialPlan(
@@ -197,28 +197,41 @@ class Tuner:
         return result
 
 
+class _Start(NamedTuple):
+    """What a search starts from."""
+
+    config: AgentConfig
+    policy: str | type
+    source: str
+
+
 def _start(
     algo: str,
     env_id: str,
     config: str | os.PathLike[str] | AgentConfig | None,
-    config_class: type[AgentConfig],
+    policy: str | type | None,
     fixed: Mapping[str, Any],
-) -> tuple[AgentConfig, str]:
-    """Returns the config to start from, and what to call it."""
+) -> _Start:
+    """Finds the settings to start from."""
     for name in fixed:
         if name in NOT_FIXED:
             raise TypeError(f"Tuner has no keyword {name!r}: {NOT_FIXED[name]}")
+    config_class = agent_class(algo).config_class
     if isinstance(config, AgentConfig):
         if not isinstance(config, config_class):
             raise TypeError(f"config: received {config!r:.60}; a {config_class.__name__} is needed")
-        return config.replace(**fixed), "the config given"
+        return _Start(config.replace(**fixed), policy or DEFAULT_POLICY, "the config given")
     name = f"{algo}/{env_id.rpartition(':')[2]}"
     if config is not None:
-        return read_config_file(check_path("config", config)).make(config_class, **fixed), os.fspath(config)
-    if name in list_configs():
-        return read_config_file(config_path(*name.split("/", 1))).make(config_class, **fixed), f"the zoo's for {name}"
-    nothing = f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
-    return config_class(**fixed), nothing
+        if not isinstance(config, str):  # which may be a name in the zoo
+            check_path("config", config)
+        file, source = read_config_file(config), os.fspath(config)
+    elif name in list_configs():
+        file, source = read_config_file(config_path(*name.split("/", 1))), f"the zoo's for {name}"
+    else:
+        source = f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+        return _Start(config_class(**fixed), policy or DEFAULT_POLICY, source)
+    return _Start(file.make(config_class, **fixed), policy or file.policy, source)
 
 
 def _plain_settings(config: AgentConfig, fixed: Mapping[str, Any]) -> dict[str, Any]:

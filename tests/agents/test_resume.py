@@ -18,6 +18,7 @@ import pytest
 from slc_agents import SAC
 from slc_agents.callbacks import Callback, CallbackLike, CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from slc_agents.envs import make_vector_env
+from slc_agents.envs.disturbances import ActionNoise, ObservationDelay
 from tests.support.fingerprint import fingerprint, progress_rows
 
 SMALL: dict[str, Any] = {
@@ -89,6 +90,9 @@ ENVS: dict[str, Callable[[], Any]] = {
     ),
     "stacked": lambda: gym.wrappers.FrameStackObservation(gym.make("Pendulum-v1"), 3),
     "normalised": lambda: gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(gym.make("Pendulum-v1"))),
+    "slc/Oscillator-v1": lambda: "slc/Oscillator-v1",
+    "slc/AntCost-v1": lambda: "slc/AntCost-v1",
+    "disturbed": lambda: ActionNoise(ObservationDelay(gym.make("slc/CartPoleCost-v1"), 2), 1.0),
     "sticky": lambda: gym.wrappers.StickyAction(gym.make("Pendulum-v1"), 0.3),
 }
 

@@ -16,7 +16,7 @@ ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
     {
         *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
-        *("yaml_files", "zoo_files"),
+        *("yaml_files", "zoo_files", "registration"),
     },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
@@ -152,6 +152,8 @@ def test_the_loop_leaves_torch_unimported() -> None:
 def test_the_package_itself_imports_next_to_nothing() -> None:
     loaded = loaded_by("import slc_agents")
     assert not loaded & (BACKENDS | {"pydantic", "mujoco", "pygame", "matplotlib", "rich", "cloudpickle"})
+    assert "slc_agents.registration" in loaded
+    assert "slc_agents.envs" not in loaded
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,19 @@ def test_settings_to_start_from(training: FakeTraining, tmp_path: Path) -> None:
     tuner = make_tuner(config=SACConfig(alpha=0.3, opt_type="minimize"))
     assert (tuner.task.settings["alpha"], tuner.task.opt_type) == (0.3, "minimize")
     assert "gamma" not in tuner.task.settings
+    tuner = make_tuner(config="zoo:sac/default")
+    assert tuner.task.settings["start_steps"] == zoo.load_config("sac", "default").start_steps == 1000
+
+
+def test_the_policy(training: FakeTraining, tmp_path: Path) -> None:
+    path, out = tmp_path / "mine.yaml", tmp_path / "best.yaml"
+    path.write_text("policy: GSDEPolicy\n")
+    make_tuner(config=path).run(1, out=out)
+    assert training.plans[0].policy == "GSDEPolicy"
+    assert zoo.read_config_file(out).policy == "GSDEPolicy"
+    make_tuner(config=path, policy="MlpPolicy").run(1, out=tmp_path / "other.yaml")
+    assert training.plans[1].policy == "MlpPolicy"
+    assert "policy:" not in (tmp_path / "other.yaml").read_text()
 
 
 def test_a_factory_of_the_environment(training: FakeTraining) -> None:
