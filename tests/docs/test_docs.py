@@ -28,7 +28,7 @@ import pytest
 import slc_agents.callbacks as callbacks_module
 import slc_agents.evaluation as evaluation_module
 import slc_agents.policies as public_policies
-from slc_agents import SAC, buffers, envs, errors, logger, zoo
+from slc_agents import SAC, buffers, envs, errors, logger, tuning, zoo
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.callbacks.base import Callback, Periodic
@@ -375,7 +375,7 @@ def check_reference(site: Path) -> None:
     aliases = ("CallbackLike", "EnvLike", "EnvWrapper", "Value")
     tasks = (oscillator, cart_pole, velocity_cost, disturbances)
     parts = (callbacks_module, public_policies, errors, buffers, envs, evaluation_module)
-    for module in (*parts, *tasks, zoo, logger, sb3, slc):
+    for module in (*parts, *tasks, zoo, tuning, logger, sb3, slc):
         wanted += [f"{module.__name__}.{name}" for name in module.__all__ if name not in aliases]
     assert [name for name in wanted if f'id="{name}"' not in text] == []
 
