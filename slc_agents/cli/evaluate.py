@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from slc_agents.agents.base import Agent
+from slc_agents.cli.formatting import count
 from slc_agents.cli.saved_agent import add_agent_options, episodes_seed, saved_agent
 from slc_agents.evaluation import evaluate_policy
 
-__all__ = ["add_command", "evaluate_agent", "run", "score_line"]
+__all__ = ["add_command", "digits", "evaluate_agent", "mean_and_std", "run", "score_line"]
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -76,8 +77,16 @@ def evaluate_agent(
 
 def score_line(model: Agent[Any], evaluation: Mapping[str, Any]) -> str:
     """Says an evaluation in one line: `mean return: -150.3 ± 80.2 over 50 episodes`."""
-    mean, std, episodes = evaluation["mean"], evaluation["std"], evaluation["episodes"]
     word = "cost" if model.config.opt_type == "minimize" else "return"
-    digits = 1 if abs(mean) >= 10 else 3
-    over = "1 episode" if episodes == 1 else f"{episodes} episodes"
-    return f"mean {word}: {mean:.{digits}f} ± {std:.{digits}f} over {over}"
+    return f"mean {word}: {mean_and_std(evaluation)} over {count(evaluation['episodes'], 'episode')}"
+
+
+def mean_and_std(evaluation: Mapping[str, Any]) -> str:
+    """Says mean and standard deviation: `-150.3 ± 80.2`."""
+    mean, std = evaluation["mean"], evaluation["std"]
+    return f"{mean:.{digits(mean)}f} ± {std:.{digits(mean)}f}"
+
+
+def digits(value: float) -> int:
+    """Returns how many digits after the point are worth showing of a return."""
+    return 1 if abs(value) >= 10 else 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.loading import load
-from slc_agents.callbacks.saving import AGENT_FILE
+from slc_agents.cli.saved_agent import agent_path
 
 __all__ = ["add_command", "run"]
 
@@ -49,8 +49,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    archive = args.path / AGENT_FILE if args.path.is_dir() else args.path
-    model = load(archive, device=args.device, trust=args.trust)
+    model = load(agent_path(args.path), device=args.device, trust=args.trust)
     out = args.out
     if out is None:
         suffix = model.check_export("policy", args.format)[0].suffix

@@ -16,11 +16,12 @@ from slc_agents.agents.base import Agent
 from slc_agents.agents.loading import load
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.cli.flags import positive_int, seed
+from slc_agents.cli.multi_seed import seed_folders
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
 from slc_agents.seeding import make_seed
 
-__all__ = ["add_agent_options", "episodes_seed", "importable", "saved_agent"]
+__all__ = ["add_agent_options", "agent_path", "episodes_seed", "importable", "saved_agent"]
 
 
 def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None:
@@ -49,9 +50,9 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     """Loads the agent that the options name. Gives it and its environment's id.
 
     Raises:
-        ConfigError: If no environment is known.
+        ConfigError: If no environment is known, or the folder is one of several seeds.
     """
-    path = args.path / AGENT_FILE if args.path.is_dir() else args.path
+    path = agent_path(args.path)
     with read_archive(path) as archive:
         env_id = args.env or archive.manifest.get("env_id")
     if not isinstance(env_id, str):
@@ -68,6 +69,20 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     finally:
         if model.env is not None:
             model.env.close()
+
+
+def agent_path(path: Path) -> Path:
+    """Returns an agent's archive, which may be given by its run folder.
+
+    Raises:
+        ConfigError: If the folder is one of several seeds.
+    """
+    seeds = seed_folders(path)
+    if seeds is not None:
+        raise ConfigError(
+            f"{path}: holds several seeds, each with its agent; give one of {', '.join(map(str, seeds.values()))}"
+        )
+    return path / AGENT_FILE if path.is_dir() else path
 
 
 def episodes_seed(model: Agent[Any], seed: int | None) -> int:
