@@ -278,9 +278,11 @@ def read_groups(paths: Sequence[Path]) -> list[RunGroup]:
     groups: dict[Any, list[LoggedRun]] = {}
     multi_seed: dict[Any, RunGroup] = {}
     for path in dict.fromkeys(paths):
-        if seed_folders(path) is not None:
+        seeds = seed_folders(path)
+        if seeds is not None:
             multi_seed[path] = read_seeds(path)
             groups[path] = []  # its place among the others
+            _warn_of_missing(path, seeds, multi_seed[path])
             continue
         run = read_run(path)
         same = sorted((key, repr(value)) for key, value in _compared(run).items())
@@ -316,19 +318,23 @@ def read_run(path: Path) -> LoggedRun:
 
 
 def read_seeds(folder: Path) -> RunGroup:
-    """Reads a multi-seed folder; those seeds that have no log yet are left out, with a warning.
+    """Reads a multi-seed folder, without those seeds that have no log yet.
 
     Raises:
         ConfigError: If none has one.
     """
-    seeds = MultiSeedPlan.read(folder).folders
-    there = {seed: folder / name for seed, name in seeds.items() if (folder / name / PROGRESS_FILE).exists()}
+    folders = [folder / name for name in MultiSeedPlan.read(folder).folders.values()]
+    there = [path for path in folders if (path / PROGRESS_FILE).exists()]
     if not there:
         raise ConfigError(f"{folder}: no seed has finished its first epoch, so there is no log yet")
-    missing = ", ".join(str(seed) for seed in seeds if seed not in there)
+    return RunGroup([read_run(path) for path in there], folder)
+
+
+def _warn_of_missing(folder: Path, seeds: Mapping[int, Path], group: RunGroup) -> None:
+    there = [run.path for run in group.runs]
+    missing = ", ".join(str(seed) for seed, path in seeds.items() if path not in there)
     if missing:
-        warnings.warn(f"{folder}: left out, since it has no log yet: seed {missing}", stacklevel=2)
-    return RunGroup([read_run(path) for path in there.values()], folder)
+        warnings.warn(f"{folder}: left out, since it has no log yet: seed {missing}", stacklevel=3)
 
 
 def group_curve(group: RunGroup, label: str, x: str, y: str, smooth: int = 1) -> Curve:

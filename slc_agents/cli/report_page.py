@@ -291,8 +291,8 @@ def _provenance(subject: Subject) -> Markup:
 
 def _launch_row(launch: Launch) -> list[str]:
     return [
-        _time(launch.started),
-        "" if launch.ended is None else _time(launch.ended),
+        tag("span", _time(launch.started), class_="whole"),
+        "" if launch.ended is None else tag("span", _time(launch.ended), class_="whole"),
         "" if launch.seconds is None else duration(launch.seconds),
         launch.outcome or "running, or killed",
         _command(launch.command),
@@ -374,9 +374,9 @@ section { margin-top: 2.2rem; padding-top: 1.4rem; border-top: 1px solid var(--l
 .result .muted { font-size: .95rem; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .6rem; margin: 1rem 0 0; }
 .facts div { background: var(--card); border-radius: 8px; padding: .55rem .7rem; min-width: 0; }
-dt { font-size: .8rem; } dd { margin: 0; font-weight: 600; font-size: .95rem; overflow-wrap: anywhere; }
+dt { font-size: .8rem; } dd { margin: 0; font-weight: 600; font-size: .9rem; overflow-wrap: anywhere; }
 code, pre { font: .88em/1.5 ui-monospace, monospace; overflow-wrap: break-word; }
-.command span { white-space: nowrap; }
+.command span, .whole { white-space: nowrap; }
 pre { background: var(--card); padding: .8rem; border-radius: 8px; overflow-x: auto; white-space: pre; }
 figure { margin: 0; } figcaption { font-size: .87rem; margin: .3rem 0; }
 svg { display: block; width: 100%; height: auto; color: var(--ink); } svg text { font-family: inherit !important; }

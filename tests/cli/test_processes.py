@@ -112,8 +112,8 @@ def test_a_child_hears_the_end_of_its_input() -> None:
     code = (
         "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "from slc_agents.cli.child import interrupt_at_end_of_input\n"
-        "interrupt_at_end_of_input(); print('waits', flush=True)\n"
-        "try:\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    print('interrupted')"
+        "try:\n    interrupt_at_end_of_input(); print('waits', flush=True); time.sleep(30)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:

@@ -19,9 +19,7 @@ def lines(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("quiet", "shown"), [(False, "a\nb\n"), (True, "b\n")])
-def test_all_of_it_is_in_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool, shown: str
-) -> None:
+def test_all_of_it_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool, shown: str) -> None:
     for _ in range(2):  # the second launch goes on with the file
         with RunLog(tmp_path, quiet=quiet) as log:
             log.say("a")
@@ -39,8 +37,7 @@ def test_warnings_and_the_last_error_are_in_it(tmp_path: Path, capsys: pytest.Ca
         warnings.showwarning = lambda message, *rest, **more: shown.append(str(message))
         before = warnings.showwarning
         with pytest.raises(ZeroDivisionError), RunLog(tmp_path, quiet=False):
-            warnings.warn("mind\nthe step", stacklevel=1)
-            _ = 1 / 0
+            _ = (warnings.warn("mind\nthe step", stacklevel=1), 1 / 0)
         assert warnings.showwarning is before
     assert shown == ["mind\nthe step"]
     said = lines(tmp_path / "log.txt")
