@@ -138,7 +138,7 @@ class SeedLines:
             self._say(f"seed {key}: interrupted")
         else:
             self.failed[key] = run.last_words(code)
-            self._print(f"seed {key}: failed: {self.failed[key]}; its log: {run.folder / LOG_FILE}")
+            self._say(f"seed {key}: failed: {self.failed[key]}")
 
     def stopping(self, times: int) -> None:
         """Ctrl-C has come."""

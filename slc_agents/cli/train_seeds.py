@@ -69,6 +69,9 @@ def _say_results(folder: Path, runs: Sequence[SeedRun], failed: Mapping[int, str
         write_json(folder / EVALUATION_FILE, {"env": env_id, **summary})
         console.print(_table(runs, evaluations, failed))
         console.print(_summary_line(summary, runs[0].score), soft_wrap=True)
+    for run in runs:
+        if run.seed in failed:
+            print(f"seed {run.seed} failed: {failed[run.seed]}; its log: {run.folder / LOG_FILE}")
     _draw_curves(folder)
     print(f"run folder: {folder}", flush=True)
 
