@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "GREY", "GRID", "Curve", "draw_curves", "format_number", "new_figure", "plot_curves", "style"]
+__all__ = [
+    "COLORS",
+    "GREY",
+    "GRID",
+    "INK",
+    "Curve",
+    "draw_curves",
+    "format_number",
+    "new_figure",
+    "plot_curves",
+    "style",
+]
 
 COLORS = (
     "#0072B2",
@@ -32,6 +43,7 @@ COLORS = (
 )  # told apart by colour-blind eyes
 GREY = "#999999"
 GRID = "#dddddd"
+INK = "#222222"
 MAX_MARKERS = 50  # points of a curve that are still seen one by one
 
 Floats = NDArray[np.float64]

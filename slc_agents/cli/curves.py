@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slc_agents.agents.evaluation import score_name
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.intervals import confidence_interval
 from slc_agents.cli.multi_seed import MultiSeedPlan, seed_folders
@@ -94,7 +95,7 @@ class LoggedRun:
     @property
     def score(self) -> str:
         """What a return is called."""
-        return "cost" if self.settings.get("opt_type") == "minimize" else "return"
+        return score_name(self.settings.get("opt_type"))
 
     @property
     def title(self) -> str:

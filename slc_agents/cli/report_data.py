@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slc_agents.agents.evaluation import score_name
 from slc_agents.agents.loading import agent_class
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import LoggedRun, RunGroup, read_run
@@ -129,7 +130,7 @@ class Subject:
     @property
     def word(self) -> str:
         """What a return is called."""
-        return "cost" if self.first.settings.get("opt_type") == "minimize" else "return"
+        return score_name(self.first.settings.get("opt_type"))
 
     @property
     def group(self) -> RunGroup | None:

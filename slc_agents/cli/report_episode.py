@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slc_agents.agents.base import Agent
+from slc_agents.agents.evaluation import episodes_seed
 from slc_agents.agents.loading import load
 from slc_agents.callbacks.saving import AGENT_FILE
-from slc_agents.cli.saved_agent import episodes_seed, importable
+from slc_agents.cli.saved_agent import importable
 from slc_agents.envs.video import check_video_format, make_rendering_env, record_episodes
 from slc_agents.errors import MissingDependencyError
 from slc_agents.transition import Episode

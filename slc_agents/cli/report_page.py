@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 
 from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.evaluation import score_digits, score_text
 from slc_agents.agents.loading import AGENTS
-from slc_agents.cli.evaluate import digits, mean_and_std
 from slc_agents.cli.formatting import count, duration
 from slc_agents.cli.html import Markup, join, tag
 from slc_agents.cli.launch import Launch
@@ -22,7 +22,7 @@ __all__ = ["Figures", "build_page"]
 
 LOG_LINES = 40
 # All that a page may load stands in it: the browser makes sure.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def build_page(subject: Subject, figures: Figures, written: str) -> str:
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", http_equiv="Content-Security-Policy", content=CONTENT_POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", f"{subject.title}: report"),
         tag("style", Markup(STYLE)),
@@ -110,14 +110,14 @@ def _result(subject: Subject) -> list[str] | None:
     if summary is not None:
         over = f"over {count(len(summary['seeds']), 'seed')}"
         if summary["interval"] is None:
-            value = f"{summary['mean']:.{digits(summary['mean'])}f}"
+            value = f"{summary['mean']:.{score_digits(summary['mean'])}f}"
         else:
-            value = mean_and_std(summary)
-            low, high = (f"{edge:.{digits(summary['mean'])}f}" for edge in summary["interval"])
+            value = score_text(summary)
+            low, high = (f"{edge:.{score_digits(summary['mean'])}f}" for edge in summary["interval"])
             over = f"{over}; 95% interval of the mean {low} to {high} (t)"
     elif subject.evaluated:
         evaluation = subject.evaluated[0].evaluation or {}
-        value, over = mean_and_std(evaluation), f"over {count(int(evaluation['episodes']), 'episode')}"
+        value, over = score_text(evaluation), f"over {count(int(evaluation['episodes']), 'episode')}"
     else:
         return None
     return [f"mean {subject.word} ", tag("strong", value), tag("span", f" {over}", class_="muted")]
@@ -156,7 +156,7 @@ def _episodes_table(evaluation: Mapping[str, Any], word: str) -> Markup:
         if values:
             array = np.asarray(values, np.float64)
             numbers = (array.mean(), array.std(), array.min(), np.median(array), array.max())
-            rows.append([name, *(f"{number:,.{digits(float(array.mean()))}f}" for number in numbers)])
+            rows.append([name, *(f"{number:,.{score_digits(float(array.mean()))}f}" for number in numbers)])
     return _table(["episodes", "mean", "std", "min", "median", "max"], rows)
 
 
@@ -167,7 +167,7 @@ def _seeds_table(subject: Subject) -> Markup:
         rows.append(
             [
                 str(run.seed),
-                "" if evaluation is None else mean_and_std(evaluation),
+                "" if evaluation is None else score_text(evaluation),
                 "" if steps is None else f"{steps:,}",
                 "" if seconds is None else duration(seconds),
                 run.outcome,
@@ -348,7 +348,7 @@ def _plain_yaml(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.{digits(value)}f}"
+    return f"{value:,.{score_digits(value)}f}"
 
 
 def _time(text: str) -> str:

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from slc_agents.agents.evaluation import score_name, score_text
 from slc_agents.agents.loading import agent_class
-from slc_agents.cli.evaluate import mean_and_std
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.formatting import count, duration
 from slc_agents.cli.multi_seed import read_evaluation
@@ -57,7 +57,7 @@ class SeedRun:
         plan = RunPlan.read(folder)
         self.seed, self.folder = seed, folder
         self.total: int = plan.total_timesteps or plan.config["epochs"] * plan.config["steps_per_epoch"]
-        self.score = "cost" if plan.config["opt_type"] == "minimize" else "return"
+        self.score = score_name(plan.config["opt_type"])
         self.title = f"{agent_class(plan.algo).__name__} on {plan.env_id}"
         self._seen: tuple[int, int] | None = None
         self._standing = Standing()
@@ -133,7 +133,7 @@ class SeedLines:
         run = self.runs[key]
         evaluation = run.result()
         if code == 0 and evaluation is not None:
-            self._say(f"seed {key}: {run.score} {mean_and_std(evaluation)}, in {duration(seconds)}")
+            self._say(f"seed {key}: {run.score} {score_text(evaluation)}, in {duration(seconds)}")
         elif code in (INTERRUPTED, -signal.SIGINT):
             self._say(f"seed {key}: interrupted")
         else:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.base import Agent
-from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.config import AgentConfig, SACConfig
+from slc_agents.agents.evaluation import evaluate_agent
 from slc_agents.agents.files import versions
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
-from slc_agents.cli.evaluate import evaluate_agent, score_line
+from slc_agents.cli.evaluate import score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.formatting import count
@@ -40,6 +41,7 @@ from slc_agents.cli.run_folder import (
 from slc_agents.cli.run_log import EpochLines, RunLog
 from slc_agents.cli.saved_agent import importable
 from slc_agents.cli.train_seeds import train_seeds
+from slc_agents.compat.sb3 import read_zoo_config
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
 from slc_agents.logger import PROGRESS_FILE, make_logger
 from slc_agents.seeding import draw_seed
@@ -47,7 +49,6 @@ from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_fi
 
 __all__ = ["add_command", "run"]
 
-POLICY = "MlpPolicy"
 EVAL_EPISODES = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -81,7 +82,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--policy",
         metavar="NAME",
-        help=f"MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: {POLICY})",
+        help="MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: that of the settings, else MlpPolicy)",
     )
     options.add_argument(
         "--total-timesteps",
@@ -105,7 +106,15 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="how many of the seeds train at once; they share the processors' threads (default: 1)",
     )
     options.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings, or zoo:NAME, as zoo:sac/default (default: the zoo's for ENV_ID, where it has one)",
+    )
+    options.add_argument(
+        "--sb3-config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of RL Baselines3 Zoo with settings for ENV_ID, which says the policy too",
     )
     options.add_argument(
         "--eval-episodes",
@@ -150,60 +159,57 @@ def _begin(args: argparse.Namespace) -> int:
         args.parser.error("--seed and --seeds: give one of them")
     importable(args.env_id)
     agent = agent_class(args.algo)
-    settings, source = _settings(args, agent.config_class)
-    changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
-    said = f"settings: {source}{changed}"
     if args.seeds is not None:
-        return _begin_seeds(args, agent, settings, overrides, said)
-    config = _make_config(args, agent.config_class, settings, overrides)
+        return _begin_seeds(args, agent, overrides)
+    config, settings, policy, source = _settings(args, agent.config_class, overrides)
     folder = _folder(config)
     refuse_used(folder)
-    model = agent(args.policy or POLICY, args.env_id, config)
-    plan = _plan(args, model.config)
+    with settings.placing_errors(overrides):
+        model = agent(policy, args.env_id, config)
+    plan = _plan(args, policy, model.config)
     plan.write(folder)
+    said = f"{agent.__name__} on {args.env_id}, seed {model.seed}; {_origin(source, overrides)}"
     with RunLog(folder, quiet=args.quiet) as log:
-        return _run(model, plan, folder, args, log, f"{agent.__name__} on {args.env_id}, seed {model.seed}; {said}")
+        return _run(model, plan, folder, args, log, said)
 
 
-def _begin_seeds(
-    args: argparse.Namespace,
-    agent: type[Agent[Any]],
-    settings: ConfigFile,
-    overrides: Mapping[str, Any],
-    said: str,
-) -> int:
+def _begin_seeds(args: argparse.Namespace, agent: type[Agent[Any]], overrides: Mapping[str, Any]) -> int:
     """Plans a run for each seed, and trains them. What is wrong with the settings shows before."""
-    given = {**settings.values, **overrides}.get("logger_kwargs") or {}
-    out = args.out or (isinstance(given, Mapping) and given.get("output_dir")) or _default_folder(args, "seeds")
-    out = Path(out).expanduser()
+    config, settings, policy, source = _settings(args, agent.config_class, {**overrides, "seed": args.seeds[0]})
+    out = Path(config.logger_kwargs["output_dir"]).expanduser()
     refuse_used(out)
-    configs = {}
-    for seed in args.seeds:
-        configs[seed] = _make_config(
-            args, agent.config_class, settings, {**overrides, "seed": seed}, out / f"seed-{seed}"
-        )
-        refuse_used(_folder(configs[seed]))
-    first = agent(args.policy or POLICY, args.env_id, next(iter(configs.values())))
+    configs = [
+        config.replace(seed=seed, logger_kwargs={**config.logger_kwargs, "output_dir": str(out / f"seed-{seed}")})
+        for seed in args.seeds
+    ]
+    folders = [_folder(config) for config in configs]
+    for folder in folders:
+        refuse_used(folder)
+    with settings.placing_errors(overrides):
+        first = agent(policy, args.env_id, configs[0])
     if first.env is not None:
         first.env.close()
-    for config in configs.values():
-        _plan(args, config).write(_folder(config))
+    for folder, own in zip(folders, configs, strict=True):
+        _plan(args, policy, own).write(folder)
     jobs = min(args.jobs or 1, len(configs))
-    plan = MultiSeedPlan(
-        {seed: str(_folder(config).relative_to(out)) for seed, config in configs.items()},
-        jobs,
-        threads(first.config.compute_kwargs, jobs),
-    )
+    relative = {seed: str(folder.relative_to(out)) for seed, folder in zip(args.seeds, folders, strict=True)}
+    plan = MultiSeedPlan(relative, jobs, threads(config.compute_kwargs, jobs))
     if not args.quiet:
-        print(f"{agent.__name__} on {args.env_id}, {_about(plan)}; {said}", flush=True)
+        print(f"{agent.__name__} on {args.env_id}, {_about(plan)}; {_origin(source, overrides)}", flush=True)
     launch = Launch.begin(args.arguments, versions(first))
     return train_seeds(out, plan, launch, _options(args), quiet=args.quiet)
+
+
+def _origin(source: str, overrides: Mapping[str, Any]) -> str:
+    """Says where the settings come from."""
+    changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
+    return f"settings: {source}{changed}"
 
 
 def _resume(args: argparse.Namespace) -> int:
     """Goes on with a run, or with those of several seeds."""
     folder = args.resume
-    options = ("policy", "total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq", "seeds")
+    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq", "seeds")
     given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -257,11 +263,11 @@ def _read_plan(args: argparse.Namespace, folder: Path) -> RunPlan:
     return plan
 
 
-def _plan(args: argparse.Namespace, config: AgentConfig) -> RunPlan:
+def _plan(args: argparse.Namespace, policy: str, config: AgentConfig) -> RunPlan:
     return RunPlan(
         args.algo,
         args.env_id,
-        args.policy or POLICY,
+        policy,
         args.total_timesteps,
         args.eval_episodes or EVAL_EPISODES,
         args.checkpoint_freq,
@@ -382,33 +388,45 @@ def _draw_curve(folder: Path, log: RunLog) -> None:
         log.tell(f"no learning curve: {error}")
 
 
-def _settings(args: argparse.Namespace, config_class: type[AgentConfig]) -> tuple[ConfigFile, str]:
-    """Returns the settings to start from, and what to call them."""
-    if args.config is not None:
-        return read_config_file(args.config), str(args.config)
+def _settings(
+    args: argparse.Namespace, config_class: type[AgentConfig], overrides: Mapping[str, Any]
+) -> tuple[AgentConfig, ConfigFile, str, str]:
+    """Returns the settings, the file that they come from, the policy, and what to call their source."""
     env_id = args.env_id.rpartition(":")[2]
-    name = f"{args.algo}/{env_id}"
-    if name in list_configs():
-        return read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
     nothing = ConfigFile(Path(), {}, {})
-    return nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    if args.sb3_config is not None:
+        if args.config is not None or args.policy is not None or config_class is not SACConfig:
+            args.parser.error("--sb3-config is for sac, and goes with neither --config nor --policy")
+        theirs = read_zoo_config(args.sb3_config, env_id, **{**overrides, **_completions(args, overrides)})
+        return theirs.config, nothing, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
+    name = f"{args.algo}/{env_id}"
+    if args.config is not None:
+        settings, source = read_config_file(args.config), args.config
+    elif name in list_configs():
+        settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
+    else:
+        settings, source = nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    return _make_config(args, config_class, settings, overrides), settings, args.policy or settings.policy, source
 
 
 def _make_config(
-    args: argparse.Namespace,
-    config_class: type[AgentConfig],
-    settings: ConfigFile,
-    overrides: Mapping[str, Any],
-    out: Path | None = None,
+    args: argparse.Namespace, config_class: type[AgentConfig], settings: ConfigFile, overrides: Mapping[str, Any]
 ) -> AgentConfig:
-    """Makes the config, with a seed and a run folder in it, which the folder's name and the export need."""
-    values = {**settings.values, **overrides}
+    completions = _completions(args, {**settings.values, **overrides})
+    # What completes the file's values counts as the file's, so that an error about them says where they stand.
+    settings = dataclasses.replace(settings, values={**settings.values, **completions})
+    return settings.make(config_class, **{name: completions.get(name, value) for name, value in overrides.items()})
+
+
+def _completions(args: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a seed and a run folder beside the values, which the folder's name and the export need."""
     seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
     seed = draw_seed() if seed is None else seed
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
-        folder = out or args.out or logger_kwargs.get("output_dir") or _default_folder(args, f"seed{seed}")
+        name = f"seed{seed}" if args.seeds is None else "seeds"
+        folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, name)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
-    return settings.make(config_class, **{**overrides, "seed": seed, "logger_kwargs": logger_kwargs})
+    return {"seed": seed, "logger_kwargs": logger_kwargs}
 
 
 def _default_folder(args: argparse.Namespace, seeds: str) -> Path:

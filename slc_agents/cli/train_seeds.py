@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from slc_agents.agents.evaluation import score_digits, score_text
 from slc_agents.cli.curves import CURVE_FILE, figure_of_groups, read_seeds, save_figure
-from slc_agents.cli.evaluate import digits, mean_and_std
 from slc_agents.cli.exit_codes import FAILED, INTERRUPTED
 from slc_agents.cli.formatting import count, duration
 from slc_agents.cli.launch import FINISHED, Launch
@@ -83,7 +83,7 @@ def _table(runs: Sequence[SeedRun], evaluations: Mapping[int, Mapping[str, Any]]
     for run in runs:
         evaluation, seconds = evaluations.get(run.seed), RunPlan.read(run.folder).seconds
         shown = "failed" if run.seed in failed else "not finished"
-        result = (shown, "") if evaluation is None else (mean_and_std(evaluation), str(evaluation["episodes"]))
+        result = (shown, "") if evaluation is None else (score_text(evaluation), str(evaluation["episodes"]))
         time_taken = "" if seconds is None else duration(seconds)
         table.add_row(str(run.seed), *result, f"{run.standing().steps:,}", time_taken)
     return table
@@ -92,9 +92,9 @@ def _table(runs: Sequence[SeedRun], evaluations: Mapping[int, Mapping[str, Any]]
 def _summary_line(summary: Mapping[str, Any], word: str) -> str:
     seeds = count(len(summary["seeds"]), "seed")
     if summary["interval"] is None:
-        return f"mean {word}: {summary['mean']:.{digits(summary['mean'])}f} over {seeds}"
-    low, high = (f"{edge:.{digits(summary['mean'])}f}" for edge in summary["interval"])
-    return f"mean {word}: {mean_and_std(summary)} over {seeds}, 95% interval of the mean {low} to {high} (t)"
+        return f"mean {word}: {summary['mean']:.{score_digits(summary['mean'])}f} over {seeds}"
+    low, high = (f"{edge:.{score_digits(summary['mean'])}f}" for edge in summary["interval"])
+    return f"mean {word}: {score_text(summary)} over {seeds}, 95% interval of the mean {low} to {high} (t)"
 
 
 def _draw_curves(folder: Path) -> None:

@@ -27,12 +27,14 @@ from slc_agents.pytorch.acting_copy import make_acting_policy
 from slc_agents.pytorch.batches import Batches, HostBatches, TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place
 from slc_agents.pytorch.encoders import TensorObservation
+from slc_agents.pytorch.exploration import ExplorationNoise
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.parts import Parts
+from slc_agents.pytorch.recorders import CpuRecorder, CudaRecorder
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
-from slc_agents.pytorch.steps import CudaRecorder, EagerSteps, GraphedSteps, Steps
+from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Observation
 
@@ -87,6 +89,7 @@ class TorchLearner(ABC):
         self.compute = compute
         self.generators = generators
         self.n_actions = int(np.prod(self.policy.action_space.shape))
+        self.exploration = ExplorationNoise()
         self.optimizers: dict[str, Optimizer | NoOptimizer] = {}
         self._rate_names: dict[str, str] = {}
         self._metrics = torch.zeros(len(self.metric_names), dtype=torch.float32, device=device)
@@ -102,7 +105,7 @@ class TorchLearner(ABC):
         self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
         for group in by_type(policy.critic_target.parameters()):
             move_together(group)
-        self._parts = Parts(policy, is_learned=True)
+        self.parts = Parts(policy, is_learned=True)
         nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
         homes = {
             parameter: gradient
@@ -112,7 +115,9 @@ class TorchLearner(ABC):
         self.workspace = Workspace(homes)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
-        self.plan = replace(self.plan, networks=networks, precision=precision)
+        # What ordinary networks compute on their way would stay in memory for each operation.
+        graphed = self.plan.graphed and (networks == "fused" or self.compute.graphs is True)
+        self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
         self.actor, self.critic, self.critic_target, self.frozen_critic = nets
         self._target_pairs = merge_runs(
             [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
@@ -120,7 +125,7 @@ class TorchLearner(ABC):
         self._target_buffers = [*zip(policy.critic_target.buffers(), policy.critic.buffers(), strict=True)]
         self.acting_policy = make_acting_policy(policy, self.device)
         self.acting = Acting(self.acting_policy.policy, self.acting_policy.device)
-        self.steps: Steps = GraphedSteps(CudaRecorder(self.device)) if self.plan.graphed else EagerSteps()
+        self.steps = self._make_steps()
         self._batches: Batches | None = None
         self._memory: weakref.ref[ReplayBuffer] | None = None  # that of the batches; it isn't kept alive
 
@@ -139,14 +144,19 @@ class TorchLearner(ABC):
             return nets, "ordinary"  # whose hooks are called, and which compute in float32
         return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
 
+    def _make_steps(self) -> Steps:
+        if not self.plan.graphed:
+            return EagerSteps()
+        return GraphedSteps(CudaRecorder(self.device) if self.device.type == "cuda" else CpuRecorder())
+
     @property
     def is_watched(self) -> bool:
         """Whether a user has registered hooks on the policy, which a step by other means than its own wouldn't call."""
-        return self._parts.are_watched
+        return self.parts.are_watched
 
     def follow_policy(self) -> None:
         """Connects anew what a user has changed: parts or memory of the policy, hooks, what wants gradients."""
-        if not self._parts.are_current():
+        if not self.parts.are_current():
             graphed, steps = self.plan.graphed, self.steps
             steps.forget()
             for optimizer in self.optimizers.values():
@@ -173,7 +183,7 @@ class TorchLearner(ABC):
         sharing += [
             "plan",
             "_minds_its_mode",
-            "_parts",
+            "parts",
             "acting_policy",
             "acting",
             "workspace",
@@ -198,13 +208,18 @@ class TorchLearner(ABC):
         Args:
             observation: What the environments show.
             deterministic: Whether to take the policy's mean, not a sample.
-            generator: Where a sample's noise comes from; None: the learner's own stream of actions.
+            generator: Where a sample's noise comes from, each its own. None: this is a step of training, whose noise
+                comes from the learner's own stream of actions and may be that of the step before.
         """
         self.acting_policy.follow()
-        noise = None
+        n = count_rows(observation)
+        noise: NDArray[np.float32] | None = None
         if not deterministic:
-            generator = generator or self.generators["action"]
-            noise = generator.standard_normal((count_rows(observation), self.n_actions), dtype=np.float32)
+            noise = (
+                self.exploration.draw(self.generators["action"], self.policy.actor, n, self.n_actions)
+                if generator is None
+                else generator.standard_normal((n, self.n_actions), dtype=np.float32)
+            )
         return self.acting.act(observation, noise)
 
     def observe(self, observation: Observation) -> None:
@@ -332,6 +347,14 @@ class TorchLearner(ABC):
             raise ValueError(f"the metrics' sums have shape {list(sums.shape)}; {list(self._metrics.shape)} is needed")
         self._metrics.copy_(sums)
         self._metric_steps = int(state["steps"])
+
+    def exploration_state(self) -> dict[str, Any]:
+        """Returns the noise that is kept over several steps of training, where there is any."""
+        return self.exploration.state_dict()
+
+    def load_exploration_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `exploration_state` gave."""
+        self.exploration.load_state_dict(state)
 
     def check_export(self, format: str) -> None:
         """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
