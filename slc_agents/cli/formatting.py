@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["count", "duration", "one_line", "plain"]
+__all__ = ["SEE_DEBUG", "count", "duration", "one_line", "plain"]
+
+SEE_DEBUG = " (--debug shows where)"
 
 
 def count(n: int, what: str) -> str:
@@ -29,7 +31,7 @@ def one_line(error: BaseException) -> str:
     speaks_for_itself = isinstance(error, (SlcAgentsError, GymnasiumError, OSError, ValueError, TypeError, ImportError))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return text if text and speaks_for_itself else f"{type(error).__name__}: {text} (--debug shows where)"
+    return text if text and speaks_for_itself else f"{type(error).__name__}: {text}{SEE_DEBUG}"
 
 
 def plain(text: str) -> str:

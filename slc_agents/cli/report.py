@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import slc_agents
-from slc_agents.cli.formatting import one_line
+from slc_agents.cli.formatting import SEE_DEBUG, one_line
 from slc_agents.cli.report_data import Subject, read_subject
 from slc_agents.cli.report_episode import RecordedEpisode, record_episode
 from slc_agents.cli.report_figures import histogram, learning_curve, metric_curves, thin
@@ -99,7 +99,7 @@ def _episode(subject: Subject, *, trust: bool) -> RecordedEpisode | str:
     try:
         return record_episode(run.folder, run.env_id, trust=trust)
     except Exception as error:  # drawing runs other people's code, and the report is worth having without it
-        return one_line(error).replace(" (--debug shows where)", "")
+        return one_line(error).removesuffix(SEE_DEBUG)
 
 
 def _write(out: Path, text: str) -> None:

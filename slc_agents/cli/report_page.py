@@ -54,7 +54,7 @@ def build_page(subject: Subject, figures: Figures, written: str) -> str:
     """
     sections = [
         _header(subject),
-        _section("Learning curve", _picture(figures.curve, _rows_note(figures.rows))),
+        _section("Learning curve", _picture(figures.curve, _curve_note(subject, figures.rows))),
         _evaluation(subject, figures.histogram),
         _section("An episode", _episode(subject, figures.episode)),
         _section("Training", _metrics(figures.metrics, figures.rows)),
@@ -133,6 +133,13 @@ def _missing(why: str) -> Markup:
     return tag("p", why, class_="missing")
 
 
+def _curve_note(subject: Subject, rows: int) -> str | None:
+    logged = [str(run.seed) for run in subject.runs if run.logged is not None]
+    some = len(logged) < len(subject.runs)
+    notes = [f"Of seed {', '.join(logged)}; the others have no log." if some else None, _rows_note(rows)]
+    return " ".join(filter(None, notes)) or None
+
+
 def _rows_note(rows: int) -> str | None:
     return None if rows == 1 else f"Each point is the mean of {rows} rows of the log."
 
@@ -167,7 +174,7 @@ def _seeds_table(subject: Subject) -> Markup:
         rows.append(
             [
                 str(run.seed),
-                "" if evaluation is None else score_text(evaluation),
+                "" if evaluation is None else tag("span", score_text(evaluation), class_="whole"),
                 "" if steps is None else f"{steps:,}",
                 "" if seconds is None else duration(seconds),
                 run.outcome,

@@ -16,7 +16,7 @@ from rich.text import Text
 from slc_agents.agents.evaluation import score_name, score_text
 from slc_agents.agents.loading import agent_class
 from slc_agents.cli.exit_codes import INTERRUPTED
-from slc_agents.cli.formatting import count, duration
+from slc_agents.cli.formatting import SEE_DEBUG, count, duration
 from slc_agents.cli.multi_seed import read_evaluation
 from slc_agents.cli.run_folder import RunPlan
 from slc_agents.cli.run_log import LOG_FILE
@@ -92,7 +92,7 @@ class SeedRun:
         except OSError:
             lines = []
         if code > 0 and lines and lines[-1].startswith("error: "):
-            return lines[-1].removeprefix("error: ")
+            return lines[-1].removeprefix("error: ").removesuffix(SEE_DEBUG)  # the log has the traceback
         try:
             return f"ended by {signal.Signals(-code).name}"
         except ValueError:

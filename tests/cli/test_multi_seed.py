@@ -131,7 +131,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
             if job.key in seen["fail"]:
                 code = 1
                 with job.log.open("a") as log:
-                    log.write("Traceback ...\nerror: it [broke]\n")
+                    log.write("Traceback ...\nerror: it [broke] (--debug shows where)\n")
             else:
                 code = main(job.arguments)
             capsys.readouterr()
@@ -227,8 +227,13 @@ def test_a_terminal_gets_bars(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    code, out, _ = command("train", "sac", "Pendulum-v1", *small, "--seeds", "4", "--out", "x")
+    Path("mine.yaml").write_text("seed: 9\nlogger_kwargs: {exp_name: exp}\n")
+    code, out, _ = command("train", "sac", "Pendulum-v1", *small, "--seeds", "4", "--config", "mine.yaml")
     assert code == 0
+    (folder,) = Path("runs").iterdir()
+    assert re.fullmatch(r"sac-Pendulum-v1-seeds-\d{8}-\d{6}", folder.name)
+    assert json.loads((folder / "seeds.json").read_text())["folders"] == {"4": "seed-4/exp"}
+    assert (folder / "seed-4/exp/agent.zip").exists()
     text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out)
     assert re.search(r"seed 4 ━+ 300/300 +evaluating", text)
     assert re.search(r"seed 4: return -[\d.]+ ± [\d.]+, in 0:00:01", text)

@@ -189,9 +189,10 @@ def test_figures_take_the_pages_colours(command: Command) -> None:
 
 def test_several_seeds(command: Command) -> None:
     make_seeds("x", [-100.0, -70.0, -400.0])
-    make_run("y", finished=False)
+    make_run("y", seed=2, finished=False)
     Path("x/seed-2").rename("z")
     Path("y").rename("x/seed-2")
+    Path("x/seed-1/progress.csv").unlink()
     command("report", "x", "--no-video")
     page = Page(Path("x/report.html"))
     check_page(page)
@@ -203,6 +204,7 @@ def test_several_seeds(command: Command) -> None:
         "0 -100.0 ± 2.0 50 0:01:15 finished",
         "failed: it <broke>",
         "4 episodes with deterministic actions",
+        "Of seed 0, 2; the others have no log.",
     ):
         assert text in page.text, text
     assert [details.get("open", "no") for details in page.named("details")][1:] == ["no", "no", None]
