@@ -43,8 +43,8 @@ def make_run(
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What was drawn; the figures are made all the same."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was asked to be drawn; the figures are made all the same."""
     figures: list[dict[str, Any]] = []
     draw = curves.draw_curves
 
@@ -56,6 +56,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return figures
 
 
+@pytest.fixture
+def drawn(asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was asked to be drawn; the files are not, which takes most of the time."""
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: None)
+    return asked
+
+
 def make_seeds(name: str, returns: list[list[float]], **options: Any) -> Path:
     folders = {
         seed: make_run(f"{name}/seed-{seed}", values, seed=seed, **options) for seed, values in enumerate(returns)
@@ -64,11 +71,11 @@ def make_seeds(name: str, returns: list[list[float]], **options: Any) -> Path:
     return Path(name)
 
 
-def test_one_run_is_drawn_as_train_draws_it(command: Command, small_run: Path, drawn: list[dict[str, Any]]) -> None:
+def test_one_run_is_drawn_as_train_draws_it(command: Command, small_run: Path, asked: list[dict[str, Any]]) -> None:
     (small_run / "learning_curve.png").unlink()
     assert command("plot", small_run) == (0, "figure: small/learning_curve.png\n", "")
     assert (small_run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    (figure,) = drawn
+    (figure,) = asked
     assert (figure["title"], figure["x"], figure["y"]) == ("SAC on Pendulum-v1, seed 1", "environment steps", "return")
     training, test = figure["curves"]
     np.testing.assert_array_equal(test.x, [100, 200, 300])
@@ -76,7 +83,7 @@ def test_one_run_is_drawn_as_train_draws_it(command: Command, small_run: Path, d
     assert (test.low <= test.y).all()
 
 
-def test_seeds_become_a_mean_with_an_interval(command: Command, drawn: list[dict[str, Any]]) -> None:
+def test_seeds_become_a_mean_with_an_interval(command: Command, asked: list[dict[str, Any]]) -> None:
     make_run("a1", [1, 2, 3], seed=1)
     make_run("a2", [2, 4, 9], seed=2)
     make_run("a3", [3, 6, 15], seed=3)
@@ -84,7 +91,7 @@ def test_seeds_become_a_mean_with_an_interval(command: Command, drawn: list[dict
     code, out, err = command("plot", "a1", "a2", "a3", "b1", "--out", "sub/figure.svg")
     assert (code, out, err) == (0, "figure: sub/figure.svg\n", "")
     assert Path("sub/figure.svg").read_text().startswith("<?xml")
-    (figure,) = drawn
+    (figure,) = asked
     seeds, alone = figure["curves"]
     assert seeds.label == "gamma=0.99 (3 runs)"
     assert figure["legend"] == "mean, and its 95% interval (t)"
@@ -98,14 +105,14 @@ def test_seeds_become_a_mean_with_an_interval(command: Command, drawn: list[dict
     assert (figure["title"], figure["y"]) == ("SAC on Pendulum-v1", "mean return of test episodes")
 
 
-def test_other_environments_are_not_averaged(command: Command, drawn: list[dict[str, Any]]) -> None:
+def test_other_environments_are_not_averaged(command: Command, asked: list[dict[str, Any]]) -> None:
     make_run("a", [1, 2, 3], seed=1)
     make_run("b", [1, 2, 3], seed=2, env="Other-v1")
     (make_run("c", [1, 2, 3], seed=1) / "agent.zip").unlink()
     (make_run("d", [1, 2, 3], seed=2) / "config.yaml").unlink()
     assert command("plot", "a", "b", "c", "d", "a").code == 0
-    assert [curve.label for curve in drawn[0]["curves"]] == ["a: SAC on Pendulum-v1", "b: SAC on Other-v1", "c", "d"]
-    assert (drawn[0]["title"], drawn[0]["legend"]) == ("Learning curves", None)
+    assert [curve.label for curve in asked[0]["curves"]] == ["a: SAC on Pendulum-v1", "b: SAC on Other-v1", "c", "d"]
+    assert (asked[0]["title"], asked[0]["legend"]) == ("Learning curves", None)
     assert Path("learning_curve.png").exists()
 
 

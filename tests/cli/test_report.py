@@ -83,6 +83,18 @@ def check_page(page: Page) -> None:
     assert str(policy[0]).startswith("default-src 'none'")
 
 
+def check_colours(page: Page) -> None:
+    """Figures take the page's colours, which there are for light and dark."""
+    style = page.source.partition("<style>")[2].partition("</style>")[0]
+    svgs = page.source.partition("</style>")[2]
+    used = set(re.findall(r"var\((--[a-z0-9]+)\)", svgs))
+    assert {"--c0", "--c1", "--grid"} <= used
+    light, dark = style.split("prefers-color-scheme: dark")
+    assert all(f"{name}:" in light and f"{name}:" in dark for name in used)
+    assert "currentColor" in svgs
+    assert set(re.findall(r"(?:fill|stroke): (#\w+)", svgs)) <= {"#ffffff"}
+
+
 def make_run(name: str, *, seed: int = 0, rows: int = 5, mean: float = -100.0, finished: bool = True) -> Path:
     """A run folder as `train` leaves it, without an agent that could act."""
     folder = Path(name)
@@ -140,9 +152,9 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run(command: Command) -> None:
     make_run("x")
-    code, out, err = command("report", "x", "--no-video")
-    assert (code, out, err) == (0, "report: x/report.html\n", "")
-    page = Page(Path("x/report.html"))
+    code, out, err = command("report", "x", "--no-video", "--out", "sub/page.html")
+    assert (code, out, err) == (0, "report: sub/page.html\n", "")
+    page = Page(Path("sub/page.html"))
     check_page(page)
     assert "<script>" not in page.source
     for text in (
@@ -170,21 +182,7 @@ def test_a_run(command: Command) -> None:
     assert re.findall(r"<th scope=\"row\"><code>(\w+)", changed) == ["gamma", "seed", "logger_kwargs"]
     labels = [svg["aria-label"] for svg in page.named("svg")]
     assert labels == ["Learning curve", "Histogram of returns", "train/alpha", f"my/{HOSTILE}", "learning rates"]
-
-
-def test_figures_take_the_pages_colours(command: Command) -> None:
-    make_run("x")
-    command("report", "x", "--no-video", "--out", "sub/page.html")
-    page = Page(Path("sub/page.html"))
-    style = page.source.partition("<style>")[2].partition("</style>")[0]
-    assert "prefers-color-scheme: dark" in style
-    svgs = page.source.partition("</style>")[2]
-    used = set(re.findall(r"var\((--[a-z0-9]+)\)", svgs))
-    assert {"--c0", "--c1", "--grid"} <= used
-    light, dark = style.split("prefers-color-scheme", 1)
-    assert all(f"{name}:" in light and f"{name}:" in dark for name in used)
-    assert "currentColor" in svgs
-    assert set(re.findall(r"(?:fill|stroke): (#\w+)", svgs)) <= {"#ffffff"}
+    check_colours(page)
 
 
 def test_several_seeds(command: Command) -> None:
