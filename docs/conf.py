@@ -60,13 +60,16 @@ napoleon_custom_sections = [("Hyperparameters", "params_style"), "Glossary"]
 # What another project documents has no page here, and an alias of a type is written as it is in the code.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|gymnasium|inspect|numpy|os|pathlib|rich|torch|types|typing)\..*"),
+    ("py:.*", r"(collections|gymnasium|inspect|numpy|optuna|os|pathlib|rich|torch|types|typing)\..*"),
     ("py:.*", r"(np|gym|nn)\..*"),
     (
         "py:.*",
-        r"Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
+        r"NDArray|Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
     ),
-    ("py:.*", r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|ForeignCallbackLike)"),
+    (
+        "py:.*",
+        r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|AgentConfig|Parameter|ForeignCallbackLike)",
+    ),
 ]
 
 # -- the site ----------------------------------------------------------------------------------------------------------

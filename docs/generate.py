@@ -18,6 +18,7 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # the checkout's own package, installed or not
 
+from slc_agents import zoo  # noqa: E402
 from slc_agents.agents.config import AgentConfig, SACConfig  # noqa: E402
 
 
@@ -46,9 +47,29 @@ def _default(field: dataclasses.Field[Any]) -> str:
     return f"{default:_}" if isinstance(default, int) and not isinstance(default, bool) else repr(default)
 
 
+def settings_table() -> str:
+    """Returns a Markdown table of the zoo's settings: name, task, and the environment steps that they train for.
+
+    Raises:
+        ValueError: If a file doesn't begin with a comment that says the task.
+    """
+    lines = ["| settings | task | steps |", "|---|---|---|"]
+    for name in zoo.list_configs():
+        algo, _, env_id = name.partition("/")
+        path, config = zoo.config_path(algo, env_id), zoo.load_config(algo, env_id)
+        begin = f"# {algo.upper()} on {env_id}: "
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        if not first.startswith(begin):
+            raise ValueError(f"{path}: its first line must say the task, {begin}...")
+        task = first.removeprefix(begin).replace("|", "\\|")
+        lines.append(f"| `{name}` | {task[0].upper()}{task[1:]} | {config.epochs * config.steps_per_epoch:,} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "sac.md": {"hyperparameters": lambda: hyperparameter_table(SACConfig)},
     "guide/errors.md": {"errors": error_table},
+    "guide/zoo.md": {"settings": settings_table},
 }
 
 

@@ -28,12 +28,13 @@ import pytest
 import slc_agents.callbacks as callbacks_module
 import slc_agents.evaluation as evaluation_module
 import slc_agents.policies as public_policies
-from slc_agents import SAC, buffers, envs, errors, logger, zoo
+from slc_agents import SAC, buffers, envs, errors, logger, tuning, zoo
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.callbacks.base import Callback, Periodic
 from slc_agents.cli.main import build_parser
 from slc_agents.compat import sb3, slc
+from slc_agents.envs import cart_pole, disturbances, oscillator, velocity_cost
 from slc_agents.pytorch import policies
 from slc_agents.pytorch.learner import TorchLearner
 from slc_agents.training import evaluation
@@ -233,7 +234,7 @@ def first_cells(page: str, header: str) -> list[str]:
     return list(second_cells(page, header))
 
 
-def test_hyperparameter_table_is_current() -> None:
+def test_generated_tables_are_current() -> None:
     command = [sys.executable, str(DOCS / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -372,7 +373,9 @@ def check_reference(site: Path) -> None:
     members = [name for name in dir(SAC) if not name.startswith("_") and callable(getattr(SAC, name))]
     wanted = [f"slc_agents.SAC.{name}" for name in members if name != "config_class"]
     aliases = ("CallbackLike", "EnvLike", "EnvWrapper", "Value")
-    for module in (callbacks_module, public_policies, errors, buffers, envs, evaluation_module, zoo, logger, sb3, slc):
+    tasks = (oscillator, cart_pole, velocity_cost, disturbances)
+    parts = (callbacks_module, public_policies, errors, buffers, envs, evaluation_module)
+    for module in (*parts, *tasks, zoo, tuning, logger, sb3, slc):
         wanted += [f"{module.__name__}.{name}" for name in module.__all__ if name not in aliases]
     assert [name for name in wanted if f'id="{name}"' not in text] == []
 
