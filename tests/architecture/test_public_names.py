@@ -17,7 +17,7 @@ from slc_agents import SAC
 PUBLIC = {
     "slc_agents": ["SAC", "SACConfig", "load"],
     "slc_agents.schedulers": ["ConstantScheduler", "LinearScheduler", "ExponentialScheduler"],
-    "slc_agents.buffers": ["ReplayBuffer"],
+    "slc_agents.buffers": ["FiniteHorizonReplayBuffer", "ReplayBuffer"],
     "slc_agents.callbacks": [
         "Callback",
         "CallbackList",
