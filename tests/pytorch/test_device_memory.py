@@ -17,7 +17,8 @@ from slc_agents.buffers import ReplayBuffer
 from slc_agents.pytorch import device_memory
 from slc_agents.pytorch.batches import HostBatches, TensorBatch, leaves, to_batch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place, mirror_bytes
-from tests.buffers.test_replay_buffer import DICT, SPACES, VECTOR, Driver, filled, histories, make
+from tests.buffers.test_replay_buffer import filled, make
+from tests.support.transitions import DICT, SPACES, VECTOR, Driver, histories
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 AFTERWARDS = st.sampled_from(["nothing", "nothing", "look", "look", "clear", "load", "load other"])
