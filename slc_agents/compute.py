@@ -23,8 +23,9 @@ class ComputeOptions:
         num_threads: Threads of a gradient step on the CPU.
         matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
         fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
-        graphs: Whether whole gradient steps run as CUDA graphs, on a CUDA device, where the policy allows it. Not by
-            itself, as long as it hasn't been tried on one.
+        graphs: Whether gradient steps are recorded and replayed as a whole, where the policy allows it: on the CPU as
+            TorchScript, on a CUDA device as CUDA graphs. By itself, that is done on the CPU where all networks are
+            fused; not on a CUDA device, as long as it hasn't been tried on one.
         replay_on_device: Whether the device has a copy of the replay buffer, to gather minibatches there. By itself, a
             CUDA device has where the copy takes no more than half of its memory.
 
@@ -36,7 +37,7 @@ class ComputeOptions:
     num_threads: int | None = None
     matmul: MatmulPath | None = None
     fused: bool = True
-    graphs: bool = False
+    graphs: bool | None = None
     replay_on_device: bool | None = None
 
     def __post_init__(self) -> None:
@@ -47,10 +48,10 @@ class ComputeOptions:
         try:
             if self.num_threads is not None:
                 object.__setattr__(self, "num_threads", check_whole_number("num_threads", self.num_threads))
-            for name in ("fused", "graphs"):
-                object.__setattr__(self, name, check_flag(name, getattr(self, name)))
-            if self.replay_on_device is not None:
-                object.__setattr__(self, "replay_on_device", check_flag("replay_on_device", self.replay_on_device))
+            object.__setattr__(self, "fused", check_flag("fused", self.fused))
+            for name in ("graphs", "replay_on_device"):
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, check_flag(name, getattr(self, name)))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"compute_kwargs: {error}") from None
         if self.precision != "float32" and not self.fused:

@@ -38,7 +38,7 @@ class ComputePlan:
         networks: Whether networks are single nodes of autograd: those that are known, some of them, or none.
         num_threads: Threads on the CPU, at most; and no more than torch has been given.
         matmul: Who multiplies float32 matrices on the CPU.
-        graphed: Whether each gradient step is the replay of a CUDA graph.
+        graphed: Whether each gradient step is the replay of a recorded one.
     """
 
     device: torch.device
@@ -61,7 +61,8 @@ class ComputePlan:
         multiplier = "oneDNN's matrix products" if self.matmul == "onednn" else "torch's default matrix products"
         count = min(self.num_threads, torch.get_num_threads())
         threads = f"{count} thread{'s' * (count != 1)}"
-        return f"gradient steps on the CPU: {self.precision}, {threads}, {multiplier}, {networks}"
+        recorded = ", whole steps recorded" * self.graphed
+        return f"gradient steps on the CPU: {self.precision}, {threads}, {multiplier}, {networks}{recorded}"
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -135,7 +136,8 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
             stacklevel=2,
         )
     networks: Networks = "fused" if options.fused and device.type in ("cpu", "cuda") else "ordinary"
-    graphed = options.graphs and device.type == "cuda" and all(map(is_known, policy.modules()))
+    wanted = options.graphs if options.graphs is not None else device.type == "cpu"
+    graphed = wanted and device.type in ("cpu", "cuda") and all(map(is_known, policy.modules()))
     return ComputePlan(device, options.precision, networks, threads, matmul, graphed)
 
 

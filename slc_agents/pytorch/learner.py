@@ -31,8 +31,9 @@ from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
 from slc_agents.pytorch.parts import Parts
+from slc_agents.pytorch.recorders import CpuRecorder, CudaRecorder
 from slc_agents.pytorch.slc_weights import find_weights, read_weights
-from slc_agents.pytorch.steps import CudaRecorder, EagerSteps, GraphedSteps, Steps
+from slc_agents.pytorch.steps import EagerSteps, GraphedSteps, Steps
 from slc_agents.seeding import Stream
 from slc_agents.transition import Array, Observation
 
@@ -112,7 +113,7 @@ class TorchLearner(ABC):
         for target, _ in followed:
             for group in by_type(target.parameters()):
                 move_together(group)
-        self._parts = Parts(policy, is_learned=True)
+        self.parts = Parts(policy, is_learned=True)
         nets = [policy.actor, policy.critic, frozen_alias(policy.critic), *(target for target, _ in followed)]
         homes = {
             parameter: gradient
@@ -122,7 +123,9 @@ class TorchLearner(ABC):
         self.workspace = Workspace(homes)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
-        self.plan = replace(self.plan, networks=networks, precision=precision)
+        # What ordinary networks compute on their way would stay in memory for each operation.
+        graphed = self.plan.graphed and (networks == "fused" or self.compute.graphs is True)
+        self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
         for name, net in zip(("actor", "critic", "frozen_critic", *self.targets), nets, strict=True):
             setattr(self, name, net)
         self._target_pairs = merge_runs(
@@ -133,7 +136,7 @@ class TorchLearner(ABC):
         ]
         self.acting_policy = make_acting_policy(policy, self.device)
         self.acting = Acting(self.acting_policy.policy, self.acting_policy.device)
-        self.steps: Steps = GraphedSteps(CudaRecorder(self.device)) if self.plan.graphed else EagerSteps()
+        self.steps = self._make_steps()
         self._batches: Batches | None = None
         self._memory: weakref.ref[ReplayBuffer] | None = None  # that of the batches; it isn't kept alive
 
@@ -152,14 +155,19 @@ class TorchLearner(ABC):
             return nets, "ordinary"  # whose hooks are called, and which compute in float32
         return fused, "fused" if count == len(nets) else "partly fused" if count else "ordinary"
 
+    def _make_steps(self) -> Steps:
+        if not self.plan.graphed:
+            return EagerSteps()
+        return GraphedSteps(CudaRecorder(self.device) if self.device.type == "cuda" else CpuRecorder())
+
     @property
     def is_watched(self) -> bool:
         """Whether a user has registered hooks on the policy, which a step by other means than its own wouldn't call."""
-        return self._parts.are_watched
+        return self.parts.are_watched
 
     def follow_policy(self) -> None:
         """Connects anew what a user has changed: parts or memory of the policy, hooks, what wants gradients."""
-        if not self._parts.are_current():
+        if not self.parts.are_current():
             graphed, steps = self.plan.graphed, self.steps
             steps.forget()
             for optimizer in self.optimizers.values():
@@ -186,7 +194,7 @@ class TorchLearner(ABC):
         sharing += [
             "plan",
             "_minds_its_mode",
-            "_parts",
+            "parts",
             "acting_policy",
             "acting",
             "workspace",

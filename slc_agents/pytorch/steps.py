@@ -1,14 +1,15 @@
 """A block of gradient steps: one after the other as the learner writes them, or each as the replay of a recorded one.
 
-A CUDA graph is recorded once and launched as a whole, which spares the time that calling every small operation takes.
-It reads and writes the very memory that it was recorded with, so what differs from step to step is copied to fixed
-places, and whatever else it depends on is looked at before each block.
+A step that is recorded once and replayed as a whole spares the time that autograd takes, and the calling of every
+small operation from Python. It reads and writes the very memory that it was recorded with, so what differs from step to
+step is copied to fixed places, and whatever else it depends on is looked at before each block.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slc_agents.pytorch.batches import Batches, Inputs, clone, leaves, send
+from slc_agents.pytorch.recorders import Recorder
 
 if TYPE_CHECKING:
     from slc_agents.pytorch.learner import TorchLearner
 
-__all__ = ["CudaRecorder", "EagerSteps", "GraphedSteps", "Steps"]
-
-WARM_UP_STEPS = 3  # libraries make their choices and take their memory when they are first called
+__all__ = ["EagerSteps", "GraphedSteps", "Steps"]
 
 
 class Steps(ABC):
@@ -61,43 +61,11 @@ class EagerSteps(Steps):
         """Does nothing, for nothing was kept."""
 
 
-class CudaRecorder:
-    """Records work on a CUDA device.
-
-    Args:
-        device: The device.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        # Autograd leaves parts of a backward pass on the stream where it first met a parameter, so what is recorded
-        # is warmed up on the stream where it will be recorded; and that can't be the usual one.
-        self._stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def warm_up(self, work: Callable[[], None]) -> None:
-        """Does work once, as it will be recorded."""
-        usual = torch.cuda.current_stream(self.device)
-        self._stream.wait_stream(usual)
-        with torch.cuda.stream(self._stream):
-            work()
-        usual.wait_stream(self._stream)
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Records work without doing it; returns what does it, as one more operation on the stream of its caller."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self._stream):
-            work()
-        return graph.replay
-
-    def wait(self) -> None:
-        """Waits until all that was asked of the device is done."""
-        torch.cuda.synchronize(self.device)
-
-
 class _Recorded(NamedTuple):
     replay: Callable[[], None]
     places: list[Tensor]  # from which it reads what differs from step to step
-    circumstances: tuple[Any, ...]
+    tensors: list[Tensor]  # all else of the learner's that it works with
+    circumstances: list[Any]
 
 
 class GraphedSteps(Steps):
@@ -110,7 +78,7 @@ class GraphedSteps(Steps):
         recorder: What records.
     """
 
-    def __init__(self, recorder: CudaRecorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self._recorded: _Recorded | None = None
 
@@ -123,8 +91,8 @@ class GraphedSteps(Steps):
     def run(
         self, learner: TorchLearner, batches: Batches, inputs: Iterable[Inputs], noise: NDArray[np.float32]
     ) -> None:
-        """See `Steps.run`. Where a user has registered hooks, which a replay wouldn't call, steps aren't replays."""
-        if learner.is_watched:
+        """See `Steps.run`. Where a user has registered hooks, or looks for anomalies, steps aren't replays."""
+        if learner.is_watched or torch.is_anomaly_enabled():
             EagerSteps().run(learner, batches, inputs, noise)
             return
         recorded = None
@@ -136,26 +104,27 @@ class GraphedSteps(Steps):
 
     def _find_recorded(self, learner: TorchLearner, batches: Batches, given: Inputs, noise: Tensor) -> _Recorded:
         """Returns the recorded step; records it anew if anything is no longer as it was."""
-        circumstances = _circumstances(learner, batches, given)
-        if self._recorded is None or self._recorded.circumstances != circumstances:
+        recorded = self._recorded
+        if recorded is None or recorded.circumstances != _circumstances(learner, recorded.tensors, batches, given):
             self.forget()
             given, noise = clone(given), noise.clone()
             replay = self._record(learner, lambda: learner.counted_step(batches.make(given), noise))
-            self._recorded = _Recorded(replay, [*leaves(given), noise], circumstances)
-        return self._recorded
+            tensors = [*learner.changing_tensors()]
+            circumstances = _circumstances(learner, tensors, batches, given)
+            self._recorded = recorded = _Recorded(replay, [*leaves(given), noise], tensors, circumstances)
+        return recorded
 
     def _record(self, learner: TorchLearner, step: Callable[[], None]) -> Callable[[], None]:
         kept = [(tensor, tensor.detach().clone()) for tensor in learner.changing_tensors()]
         try:
-            for _ in range(WARM_UP_STEPS):
-                self.recorder.warm_up(step)
+            self.recorder.warm_up(step)
             # What is recorded has memory of its own, which no other step takes, or loses when it is broken off.
             learner.workspace.clear()
             return self.recorder.record(step)
         except RuntimeError as error:
             raise RuntimeError(
-                f"a gradient step could not be recorded as a CUDA graph ({error}); leave "
-                "graphs=True out of compute_kwargs, and steps run one operation at a time"
+                f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} steps run "
+                "one operation at a time"
             ) from error
         finally:
             learner.workspace.clear()
@@ -164,11 +133,15 @@ class GraphedSteps(Steps):
                     tensor.copy_(value)
 
 
-def _circumstances(learner: TorchLearner, batches: Batches, given: Inputs) -> tuple[Any, ...]:
+def _circumstances(learner: TorchLearner, tensors: list[Tensor], batches: Batches, given: Inputs) -> list[Any]:
     """Returns all that a recorded step holds fast and that may change: places in memory, shapes, numbers."""
-    return (
-        [tensor.data_ptr() for tensor in (*learner.changing_tensors(), *batches.tensors())],
-        [(tensor.shape, tensor.dtype) for tensor in leaves(given)],
-        [parameter.requires_grad for parameter in learner.policy.parameters()],
-        [value for value in vars(learner).values() if isinstance(value, float)],
-    )
+    return [
+        learner.parts,  # others when the learner has been connected anew
+        *map(Tensor.data_ptr, [*tensors, *batches.tensors()]),
+        *map(_wants_gradient, tensors),
+        *((tensor.shape, tensor.dtype) for tensor in leaves(given)),
+        *(value for value in vars(learner).values() if isinstance(value, float)),
+    ]
+
+
+_wants_gradient = attrgetter("requires_grad")

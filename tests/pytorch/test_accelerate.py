@@ -138,7 +138,7 @@ def test_one_dnn_s_products_are_as_exact_as_float32_s(shape: tuple[int, int, int
 
 
 def test_a_learner_computes_by_its_plan(make_learner: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = make_learner(compute=ComputeOptions(num_threads=1))
+    learner = make_learner(compute=ComputeOptions(num_threads=1, graphs=False))
     assert "1 thread" in learner.describe()
     seen: list[int] = []
     step = learner.step

@@ -12,6 +12,7 @@ from torch import nn
 
 from slc_agents.pytorch.acting_copy import ActingCopy, ActingPolicy, make_acting_policy
 from slc_agents.pytorch.policies import MlpPolicy, make_policy
+from slc_agents.pytorch.steps import EagerSteps
 from tests.pytorch.test_steps import IMAGE, RATES, SMALL_CNN, make_buffer
 
 BOX = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -136,6 +137,7 @@ def test_it_follows_a_block_that_was_broken_off(learner: Any, monkeypatch: pytes
         done.append(1)
         return step(*args)
 
+    monkeypatch.setattr(learner, "steps", EagerSteps())
     monkeypatch.setattr(learner, "step", step_once)
     before = learner.act(OBSERVATIONS, deterministic=True)
     with pytest.raises(KeyboardInterrupt):

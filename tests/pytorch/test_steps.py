@@ -1,6 +1,6 @@
 """Recorded gradient steps: the same as those that the learner writes, recorded anew whenever they would not be.
 
-A stand-in records on the CPU; like a CUDA graph it repeats operations on fixed memory, and nothing of Python.
+They are recorded on the CPU here. A CUDA graph, too, repeats operations on fixed memory, and nothing of Python.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from slc_agents.pytorch.accelerate import ComputePlan, choose_plan
 from slc_agents.pytorch.batches import TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory
 from slc_agents.pytorch.policies import CnnPolicy, MlpPolicy, make_policy
+from slc_agents.pytorch.recorders import CpuRecorder
 from slc_agents.pytorch.steps import EagerSteps, GraphedSteps
-from tests.support.cpu_recorder import CpuRecorder
 
 ACTION = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 BOX = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -63,15 +63,27 @@ def add(buffer: ReplayBuffer, n: int, seed: int = 0, ends: float = 0.2) -> None:
         buffer.add(o, rng.uniform(-1, 1, (1, 2)), rng.standard_normal(1), o2, rng.random(1) < ends, rng.random(1) < 0.1)
 
 
+class CountingRecorder(CpuRecorder):
+    n_warm_up = n_recorded = 0
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        self.n_warm_up += 1
+        super().warm_up(work)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        self.n_recorded += 1
+        return super().record(work)
+
+
 @pytest.fixture
 def make_pair(make_learner: Any) -> Callable[..., Any]:
     """Makes two learners that are equal but for how they do their steps, each with a buffer of its own."""
 
     def make(*args: Any, mirror: bool | None = True, **kwargs: Any) -> Any:
         pair = [make_learner(*args, **kwargs) for _ in range(2)]
-        recorder = CpuRecorder()
-        pair[1].steps = GraphedSteps(recorder)  # type: ignore[arg-type]
-        pair[1].compute = ComputeOptions(replay_on_device=mirror)
+        recorder = CountingRecorder()
+        pair[0].steps, pair[1].steps = EagerSteps(), GraphedSteps(recorder)
+        pair[1].compute = ComputeOptions(graphs=True, replay_on_device=mirror)
         for learner in pair:
             learner.set_learning_rates(RATES)
         return pair, [make_buffer(learner) for learner in pair], recorder
@@ -113,7 +125,7 @@ def test_replays_do_what_the_steps_do(make_pair: Any, space: Any, policy: str, k
             learner.set_learning_rates({"lr_a": 1e-3 / (block + 1)})
             add(buffer, 9, seed=block)
     assert_equal(pair)
-    assert (recorder.n_warm_up, recorder.n_recorded) == (3, 1)
+    assert (recorder.n_warm_up, recorder.n_recorded) == (1, 1)
     steps = {int(array) for name, array in pair[1].state_dict().items() if name.endswith("/step")}
     assert steps == {6}  # those of the warm-up don't count
 
@@ -184,7 +196,7 @@ def test_a_step_that_cannot_be_recorded_says_what_to_do_and_changes_nothing(make
     step = learner.step
     learner.step = lambda batch, noise: step(batch, noise * float(noise.sum() > 0))
     learner.batch_size = 7
-    with pytest.raises(RuntimeError, match=r"could not be recorded.*leave graphs=True out"):
+    with pytest.raises(RuntimeError, match=r"could not be recorded.*'graphs': False"):
         learner.update(buffers[1], 1)
     for name, array in learner.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
@@ -285,25 +297,45 @@ def test_policies_of_known_parts_are_recorded() -> None:
     assert [plan_of(policy).graphed for policy in known] == [True] * len(known)
     assert [plan_of(policy).graphed for policy in unknown] == [False] * len(unknown)
     assert not plan_of(known[0], graphs=False).graphed
-    assert not choose_plan(known[0], CUDA, 256, ComputeOptions()).graphed
-    for device in ("cpu", "mps"):
-        assert not plan_of(known[0], torch.device(device)).graphed
+    assert plan_of(known[0], torch.device("cpu")).graphed
+    assert not plan_of(known[0], torch.device("mps")).graphed
+    assert not choose_plan(known[0], CUDA, 256, ComputeOptions()).graphed  # until it has been tried on one
+    assert choose_plan(known[0], torch.device("cpu"), 256, ComputeOptions()).graphed
 
 
 def test_the_plan_says_so() -> None:
     plan = plan_of(MlpPolicy(BOX, ACTION))
     assert str(plan) == "gradient steps on cuda:0: float32, fused networks, whole steps as CUDA graphs"
     assert "graph" not in str(dataclasses.replace(plan, graphed=False))
+    on_cpu = plan_of(MlpPolicy(BOX, ACTION), torch.device("cpu"))
+    assert str(on_cpu).endswith("fused networks, whole steps recorded")
+    assert "recorded" not in str(dataclasses.replace(on_cpu, graphed=False))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "graphs", "steps"),
+    [
+        ({}, None, GraphedSteps),
+        ({}, False, EagerSteps),
+        ({"activation": "ELU"}, None, EagerSteps),  # of which no network is fused
+        ({"activation": {"critic": "ELU"}}, None, EagerSteps),
+        ({"activation": "ELU"}, True, GraphedSteps),
+    ],
+)
+def test_the_cpu_records_steps_of_fused_networks(
+    make_learner: Any, kwargs: dict[str, Any], graphs: bool | None, steps: type
+) -> None:
+    learner = make_learner(compute=ComputeOptions(graphs=graphs), **kwargs)
+    assert type(learner.steps) is steps
+    assert learner.plan.graphed is (steps is GraphedSteps)
 
 
 @pytest.mark.parametrize("duplicated", [copy.deepcopy, lambda learner: pickle.loads(pickle.dumps(learner))])
 def test_the_learner_follows_the_plan(
     make_learner: Any, monkeypatch: pytest.MonkeyPatch, duplicated: Callable[[Any], Any]
 ) -> None:
-    assert type(make_learner().steps) is EagerSteps
     graphed = ComputePlan(torch.device("cpu"), "float32", "fused", 1, "default", graphed=True)
     monkeypatch.setattr(learner_module, "choose_plan", lambda *_: graphed)
-    monkeypatch.setattr(learner_module, "CudaRecorder", lambda device: CpuRecorder())
     learner = make_learner()
     assert type(learner.steps) is GraphedSteps
     learner.update(make_buffer(learner), 2)
@@ -357,7 +389,6 @@ def test_the_line_of_a_run_says_where_minibatches_come_from(caplog: pytest.LogCa
     ("kwargs", "message"),
     [
         ({"graphs": "no"}, r"graphs='no': True or False"),
-        ({"graphs": None}, r"graphs=None: True or False"),
         ({"replay_on_device": 1}, r"replay_on_device=1: True or False"),
     ],
 )
