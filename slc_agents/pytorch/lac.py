@@ -81,6 +81,7 @@ class LACLearner(TorchLearner):
         self.labda = LearnedMultiplier(labda, minimum=labda_min, maximum=1.0).to(device)
         self.target_entropy = float(-self.n_actions if target_entropy is None else target_entropy)
         self.alpha3 = alpha3
+        self.horizon_length = horizon_length
         self.n_samples = 2 if horizon_length else 3
         self.terminal_target, self.terminal_value = terminal_target, terminal_value
         trained = [pair for pair in self.policy.named_parameters() if pair[1].requires_grad]

@@ -250,9 +250,9 @@ class MlpPolicy(nn.Module):
         self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
         # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.
-        critic_target, actor_target = copy.deepcopy((self.critic, self.actor))
+        critic_target, actor_target = copy.deepcopy((self.critic, self.actor if lyapunov else None))
         self.critic_target = critic_target.requires_grad_(False)
-        if lyapunov:
+        if actor_target is not None:
             self.actor_target = actor_target.requires_grad_(False)
 
     def count_normalized(self) -> int:
@@ -611,27 +611,13 @@ def make_policy(
         ValueError: If there is no policy of that name, or a keyword's value is out of range.
         TypeError: If the class doesn't take a keyword, or lacks a part.
     """
-    if isinstance(policy, str):
-        if policy not in POLICIES:
-            raise ValueError(f"policy={policy!r}: allowed are {', '.join(map(repr, POLICIES))}, or a policy class")
-        policy_class = POLICIES[policy]
-    elif isinstance(policy, type) and issubclass(policy, nn.Module):
-        policy_class = policy
-    else:
-        raise TypeError(f"policy: received {policy!r}; allowed are a name such as 'MlpPolicy', or a policy class")
-    kwargs = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
-    parameters = inspect.signature(policy_class).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        allowed = [name for name in parameters if name not in ("observation_space", "action_space", "lyapunov")]
-        reject_unknown_keywords(kwargs, allowed, f"policy_kwargs of {policy_class.__name__}", FOREIGN_NAMES)
-    parts: tuple[str, ...] = PARTS
-    if lyapunov:
-        parts = (*PARTS, "actor_target")
-        own = {"n_critics": 1, "lyapunov": True}
-        kwargs = {name: value for name, value in own.items() if name in parameters} | kwargs
+    policy_class = _find_class(policy)
+    own_copy = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
+    kwargs = _keywords(policy_class, own_copy, lyapunov=lyapunov)
     with torch.random.fork_rng(devices=[]):  # torch initialises from its global generator, which is the user's
         torch.default_generator.manual_seed(seed)
         made = policy_class(observation_space, action_space, **kwargs)
+    parts = (*PARTS, "actor_target") if lyapunov else PARTS
     missing = [part for part in parts if not hasattr(made, part)]
     if hasattr(made, "actor") and not hasattr(made.actor, "mean_action"):
         missing.append("actor.mean_action")
@@ -639,12 +625,36 @@ def make_policy(
         raise TypeError(
             f"policy {policy_class.__name__} lacks {', '.join(missing)}; a policy needs {', '.join(parts)}. "
             "Subclass slc_agents.policies.MlpPolicy to have them"
-            + (", and pass its keyword lyapunov on" if lyapunov and isinstance(made, MlpPolicy) else "")
+            + (", and pass its keyword `lyapunov` on" if lyapunov and isinstance(made, MlpPolicy) else "")
         )
     for target in ("critic_target", "actor_target"):  # they follow others, whoever made them
         if hasattr(made, target):
             getattr(made, target).requires_grad_(False)
     return made
+
+
+def _find_class(policy: str | type[nn.Module]) -> type[nn.Module]:
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: allowed are {', '.join(map(repr, POLICIES))}, or a policy class")
+        return POLICIES[policy]
+    if isinstance(policy, type) and issubclass(policy, nn.Module):
+        return policy
+    raise TypeError(f"policy: received {policy!r}; allowed are a name such as 'MlpPolicy', or a policy class")
+
+
+def _keywords(policy_class: type[nn.Module], given: dict[str, Any], *, lyapunov: bool) -> dict[str, Any]:
+    """Returns the keywords to make a policy with: those given, checked, and those that LAC adds to them."""
+    parameters = inspect.signature(policy_class).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not takes_any or "lyapunov" in given:
+        allowed = [name for name in parameters if name not in ("observation_space", "action_space", "lyapunov")]
+        reject_unknown_keywords(given, allowed, f"policy_kwargs of {policy_class.__name__}", FOREIGN_NAMES)
+    if not lyapunov:
+        return given
+    passes_on = takes_any and issubclass(policy_class, MlpPolicy)
+    own = {"n_critics": 1, "lyapunov": True}
+    return {name: value for name, value in own.items() if name in parameters or passes_on} | given
 
 
 def _is_finite_number(value: Any) -> bool:

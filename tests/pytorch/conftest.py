@@ -32,12 +32,13 @@ def _make_learner(
     alpha: float = 0.7,
     adaptive_temperature: bool = True,
     target_entropy: float | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     **policy_kwargs: Any,
 ) -> SACLearner:
     return SACLearner(
         make_policy(policy, observation_space, action_space, {"hidden_sizes": [8, 8], **policy_kwargs}, seed),
-        device=torch.device("cpu"),
+        device=device,
         batch_size=batch_size,
         polyak=polyak,
         alpha=alpha,
@@ -65,13 +66,14 @@ def _make_lac_learner(
     horizon_length: int = 0,
     terminal_target: float = 7.0,
     terminal_value: float = 7.0,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     **policy_kwargs: Any,
 ) -> LACLearner:
     policy_kwargs = {"hidden_sizes": [8, 8], **policy_kwargs}
     return LACLearner(
         make_policy(policy, observation_space, action_space, policy_kwargs, seed, lyapunov=True),
-        device=torch.device("cpu"),
+        device=device,
         batch_size=batch_size,
         polyak=polyak,
         alpha=alpha,
