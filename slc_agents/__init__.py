@@ -2,12 +2,16 @@
 
 >>> from slc_agents import SAC
 >>> model = SAC("MlpPolicy", "Pendulum-v1").learn(20_000)
+
+Importing the package registers the control tasks `slc/...` with gymnasium.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from slc_agents.registration import register_control_tasks
 
 if TYPE_CHECKING:
     from slc_agents.agents.config import LACConfig, SACConfig
@@ -25,6 +29,8 @@ _HOMES = {
     "SACConfig": "slc_agents.agents.config",
     "load": "slc_agents.agents.loading",
 }
+
+register_control_tasks()
 
 
 def __getattr__(name: str) -> Any:

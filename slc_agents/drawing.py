@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "GREY", "Curve", "draw_curves", "format_number", "new_figure", "style"]
+__all__ = ["COLORS", "GREY", "INK", "Curve", "draw_curves", "format_number", "new_figure", "style"]
 
 COLORS = (
     "#0072B2",
@@ -31,6 +31,7 @@ COLORS = (
     "#000000",
 )  # told apart by colour-blind eyes
 GREY = "#999999"
+INK = "#222222"
 
 Floats = NDArray[np.float64]
 

@@ -24,6 +24,7 @@ __all__ = [
     "ConfigError",
     "EnvStateError",
     "ExportError",
+    "HubError",
     "InvalidEnvironmentError",
     "MissingDependencyError",
     "NonFiniteError",
@@ -35,6 +36,7 @@ __all__ = [
     "check_flag",
     "check_number",
     "check_path",
+    "check_positive",
     "check_whole_number",
     "reject_unknown_keywords",
     "require",
@@ -75,6 +77,10 @@ class UntrustedCodeError(ArchiveError):
 
 class ExportError(SlcAgentsError, RuntimeError):
     """A policy can't be exported, or what was exported doesn't compute what it does."""
+
+
+class HubError(SlcAgentsError, OSError):
+    """The Hugging Face hub doesn't have what was asked for, refuses what was sent, or can't be reached."""
 
 
 class NotResumableError(SlcAgentsError, RuntimeError):
@@ -171,6 +177,22 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: flo
         limits = {minimum: f" of at least {minimum:g}", maximum: f" of at most {maximum:g}"}
         shown = " and".join(text for limit, text in limits.items() if math.isfinite(limit))
         raise ValueError(f"{name}={value!r}: a finite number{shown} is needed")
+    return number
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Returns a finite number above 0 as a float; True is none.
+
+    Args:
+        name: Its name, for the error message.
+        value: What was received.
+
+    Raises:
+        ValueError: If it is no finite number, or not above 0.
+    """
+    number = check_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name}={value!r}: a finite number above 0 is needed")
     return number
 
 

@@ -6,7 +6,18 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["agent_name", "folder_names", "missing", "pretrained_agent_path", "pretrained_agents", "zoo_configs_folder"]
+__all__ = [
+    "ZOO_PREFIX",
+    "agent_name",
+    "file_name",
+    "folder_names",
+    "missing",
+    "pretrained_agent_path",
+    "pretrained_agents",
+    "zoo_configs_folder",
+]
+
+ZOO_PREFIX = "zoo:"  # in front of a name in the zoo, where a path may stand too
 
 
 def zoo_configs_folder() -> Path:
@@ -36,6 +47,11 @@ def folder_names(folder: Path, pattern: str) -> dict[str, Path]:
         path.relative_to(folder).with_name(path.stem).as_posix().replace("__", "/"): path
         for path in sorted(folder.glob(pattern))
     }
+
+
+def file_name(name: str) -> str:
+    """Returns what a file of that name in the zoo is called, without its suffix: `sac__Pendulum-v1`."""
+    return name.replace("/", "__")
 
 
 def agent_name(algo: str, env_id: str) -> str:

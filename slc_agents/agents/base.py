@@ -81,6 +81,12 @@ class AgentLearner(loop.Learner, Protocol):
     def load_metrics_state(self, state: Mapping[str, Any]) -> None:
         """Takes back what `metrics_state` gave."""
 
+    def exploration_state(self) -> dict[str, Any]:
+        """Returns the noise that is kept over several steps of training, in arrays and JSON-able values."""
+
+    def load_exploration_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `exploration_state` gave."""
+
     def check_export(self, format: str) -> None:
         """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""
 
@@ -122,6 +128,8 @@ class Agent(ABC, Generic[ConfigT]):
         "temperature": ("alpha/",),
         "optimizers": ("optimizer/",),
     }
+    # Beginnings of the names of target networks' tensors, and of those that they follow, as whose copies they start.
+    target_networks: ClassVar[Mapping[str, str]] = {"critic_target/": "critic/"}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -598,6 +606,11 @@ class Agent(ABC, Generic[ConfigT]):
     def mean_recent_return(self) -> float | None:
         """Mean return of the last 100 episodes, as in the log."""
         return self._state.rollout_metrics().get("rollout/ep_rew_mean")
+
+    @property
+    def env_id(self) -> str | None:
+        """The id of the environment that it was last given to train in; None: it has none, or there was none."""
+        return self._env_id
 
     def get_env(self) -> VectorEnv[Any, Any, Any] | None:
         """Returns the vector environment, or None."""

@@ -57,6 +57,8 @@ _EQUIVALENTS = {
     "tensorboard_log": "logger_kwargs={'output_dir': ..., 'sinks': ['csv', 'tensorboard']}",
     "target_update_interval": "polyak (the targets move with every gradient step)",
     "use_sde": "policy='GSDEPolicy'",
+    "sde_sample_freq": "policy_kwargs={'noise_steps': ...}, of GSDEPolicy",
+    "use_sde_at_warmup": "start_steps (0: the policy acts from the first step on)",
     "env_fn": "env",
     "actor_critic": "policy",
     "ac_kwargs": "policy_kwargs",
@@ -77,10 +79,7 @@ _EQUIVALENTS = {
 }
 # Of these there is nothing here.
 _ABSENT = {
-    **dict.fromkeys(
-        ("sde_sample_freq", "use_sde_at_warmup", "action_noise"),
-        "exploration comes from the policy's own noise, and from start_steps",
-    ),
+    "action_noise": "exploration comes from the policy's own noise, and from start_steps",
     **dict.fromkeys(
         ("replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage"),
         "there is one replay buffer, which stores each observation once; replay_size is its capacity",

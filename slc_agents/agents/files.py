@@ -31,14 +31,18 @@ from slc_agents.seeding import generator_state, set_generator_state
 from slc_agents.spaces import space_from_dict, space_to_dict
 from slc_agents.training.state import TrainingState
 from slc_agents.transition import Array, StoredArray
-from slc_agents.zoo_files import pretrained_agent_path
+from slc_agents.zoo_files import ZOO_PREFIX, pretrained_agent_path
 
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
+    from slc_agents.agents.config import AgentConfig
 
-__all__ = ["KnownSpaces", "env_id", "read_agent", "start_from", "write_agent"]
+__all__ = ["KnownSpaces", "env_id", "read_agent", "start_from", "write_agent", "write_packed_agent"]
 
 AgentT = TypeVar("AgentT", bound="Agent[Any]")
+
+LEFT_OUT = "left_out"  # key of the manifest that names the parts which a file doesn't hold
+OPTIMIZERS, TARGET_NETWORKS = "optimizers", "target_networks"
 
 
 class KnownSpaces(NamedTuple):
@@ -59,25 +63,7 @@ def write_agent(
 ) -> None:
     """Writes an agent's archive; see `Agent.save`."""
     code: dict[str, Any] = {}
-    manifest: dict[str, Any] = {
-        "class": type(agent).__name__,
-        "policy": encode(agent.policy_class, "policy", code),
-        "config": {
-            name: encode(value, name, code)
-            for name, value in agent.config.to_dict().items()
-            if not name.startswith("start_policy")  # what was learned stands in the archive itself
-        },
-        "env_id": agent._env_id,
-        "observation_space": space_to_dict(agent.observation_space),
-        "action_space": space_to_dict(agent.action_space),
-        "counters": {
-            "num_timesteps": agent.num_timesteps,
-            "num_episodes": agent.num_episodes,
-            "n_updates": agent.n_updates,
-            "env_resets": agent._state.env_resets,
-        },
-        "versions": versions(agent),
-    }
+    manifest = _manifest(agent, agent.config, code)
     arrays: dict[str, Array] = {}
     if replay_buffer:
         training = {
@@ -86,6 +72,7 @@ def write_agent(
             "callbacks": agent._loaded_callbacks or agent.callbacks.state_dict(),
             "logger": agent.logger.state_dict(),
             "metrics": agent._learner.metrics_state(),
+            "exploration": agent._learner.exploration_state(),
             "episodes": agent._episodes_state(),
         }
         manifest["training"] = encode(training, "training", code, arrays)
@@ -101,6 +88,86 @@ def write_agent(
             code=cloudpickle.dumps(code) if code else None,
             progress=progress,
         )
+
+
+def write_packed_agent(agent: Agent[Any], path: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
+    """Writes an agent's archive for those who use it: without what only the training that led there needs.
+
+    Left out are the optimisers, and target networks, which start as copies of the networks that they follow. Of the
+    hyperparameters, those that say where and how it was computed and logged have their defaults.
+
+    Args:
+        agent: The agent.
+        path: The file; see `write_archive`.
+        about: What the manifest is to say of it beside the usual, in JSON-able values.
+
+    Returns:
+        The path of the written file.
+    """
+    code: dict[str, Any] = {}
+    config = agent.config.replace(device="cpu", compute_kwargs={}, logger_kwargs={}, export=False)
+    tensors = agent._learner.state_dict()
+    left_out, gone = [OPTIMIZERS], agent.tensors_of_parts[OPTIMIZERS]
+    copies, prefixes = _copied_targets(type(agent), tensors), tuple(agent.target_networks)
+    # A policy of a user's own may have targets that aren't copies.
+    own = {name for name in tensors if name.startswith(prefixes)}
+    if own == copies.keys() and all(tensors[name].shape == copies[name].shape for name in own):
+        left_out, gone = [*left_out, TARGET_NETWORKS], (*gone, *prefixes)
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)}
+    manifest = {**_manifest(agent, config, code), LEFT_OUT: left_out, **about}
+    return write_archive(path, manifest, tensors=kept, code=cloudpickle.dumps(code) if code else None)
+
+
+def _manifest(agent: Agent[Any], config: AgentConfig, code: dict[str, Any]) -> dict[str, Any]:
+    """Returns what every archive says; `code` takes what only code can express."""
+    return {
+        "class": type(agent).__name__,
+        "policy": encode(agent.policy_class, "policy", code),
+        "config": {
+            name: encode(value, name, code)
+            for name, value in config.to_dict().items()
+            if not name.startswith("start_policy")  # what was learned stands in the archive itself
+        },
+        "env_id": agent._env_id,
+        "observation_space": space_to_dict(agent.observation_space),
+        "action_space": space_to_dict(agent.action_space),
+        "counters": {
+            "num_timesteps": agent.num_timesteps,
+            "num_episodes": agent.num_episodes,
+            "n_updates": agent.n_updates,
+            "env_resets": agent._state.env_resets,
+        },
+        "versions": versions(agent),
+    }
+
+
+def _copied_targets(cls: type[Agent[Any]], tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns target networks' tensors, by their names, as copies of those of the networks that they follow."""
+    return {
+        target + name.removeprefix(followed): tensor
+        for target, followed in cls.target_networks.items()
+        for name, tensor in tensors.items()
+        if name.startswith(followed)
+    }
+
+
+def _read_tensors(cls: type[Agent[Any]], archive: Archive) -> tuple[dict[str, Array], list[str]]:
+    """Returns an archive's tensors, with target networks in any case, and the parts that were left out of it.
+
+    Raises:
+        ValueError: If it isn't true what the manifest says of these.
+    """
+    parts = {OPTIMIZERS: cls.tensors_of_parts[OPTIMIZERS], TARGET_NETWORKS: tuple(cls.target_networks)}
+    left_out = archive.manifest.get(LEFT_OUT, [])
+    if not isinstance(left_out, list) or not all(isinstance(part, str) and part in parts for part in left_out):
+        raise ValueError(f"{LEFT_OUT}={left_out!r:.80}: a list of {', '.join(parts)} is needed")
+    tensors = archive.tensors()
+    gone = tuple(prefix for part in left_out for prefix in parts[part])
+    there = next((name for name in tensors if name.startswith(gone)), None)
+    if there is not None:
+        raise ValueError(f"{LEFT_OUT}={left_out!r}: and yet there is a tensor {there!r}")
+    copies = _copied_targets(cls, tensors) if TARGET_NETWORKS in left_out else {}
+    return {**tensors, **copies}, left_out
 
 
 def versions(agent: Agent[Any]) -> dict[str, str]:
@@ -162,8 +229,10 @@ def read_agent(
         if env is not None:
             model.set_env(env)
         with _named(path):
+            tensors, left_out = _read_tensors(cls, archive)
             fresh = tuple(prefix for name in overrides for prefix in cls.initial_values.get(name, ()))
-            model._learner.load_state_dict(archive.tensors(), take=lambda name: not name.startswith(fresh))
+            fresh += cls.tensors_of_parts[OPTIMIZERS] if OPTIMIZERS in left_out else ()
+            model._learner.load_state_dict(tensors, take=lambda name: not name.startswith(fresh))
             if training is not None:
                 with show_progress(f"reading {Path(path).name}", archive.nbytes, visible=progress_bar) as progress:
                     archive.verify(progress)
@@ -215,6 +284,7 @@ def _load_training(agent: Agent[Any], training: Mapping[str, Any], archive: Arch
     else:
         for name, state in training["streams"].items():
             set_generator_state(agent._generators[name], state)
+        agent._learner.load_exploration_state(training.get("exploration", {}))  # older files have none
     agent._loaded_callbacks = training["callbacks"]
     agent.logger.load_state_dict(training["logger"])
 
@@ -234,7 +304,13 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
             tensors = foreign
         else:
             archive = read_archive(path / AGENT_FILE if path.is_dir() else path)
-            tensors = archive.tensors()
+            with _named(archive.path):
+                tensors, left_out = _read_tensors(type(agent), archive)
+            if OPTIMIZERS in parts and OPTIMIZERS in left_out:
+                raise ValueError(
+                    f"start_policy_parts={parts!r}: {name} was packed for use, without its optimisers. Leave out "
+                    f"{OPTIMIZERS!r}, or take the file that `save` wrote"
+                )
             buffer = _stored_buffer(archive) if wants_buffer else None
     else:
         raise TypeError(f"start_policy: received {start!r}; a path, a zoo name or an agent is needed")
@@ -251,8 +327,8 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
 
 def _start_path(start: str) -> Path:
     """Returns the file that a text means; a folder in which there is no agent's file stays as it is."""
-    if start.startswith("zoo:"):
-        return pretrained_agent_path(start.removeprefix("zoo:"))
+    if start.startswith(ZOO_PREFIX):
+        return pretrained_agent_path(start.removeprefix(ZOO_PREFIX))
     path = Path(start)
     return path / AGENT_FILE if (path / AGENT_FILE).is_file() else path
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.base import Agent
-from slc_agents.cli.saved_agent import add_agent_options, episodes_seed, saved_agent
+from slc_agents.agents.evaluation import episodes_seed, score_name
+from slc_agents.cli.saved_agent import USAGE, add_agent_options, saved_agent
 from slc_agents.envs.video import check_video_format, drawing_error, make_rendering_env, play_episodes, record_episodes
 from slc_agents.errors import ConfigError, RenderError
 from slc_agents.transition import Episode
@@ -23,6 +24,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     """Adds the command to the parser of all commands."""
     parser = commands.add_parser(
         "enjoy",
+        usage=USAGE,
         help="watch a saved agent, or record a video of it",
         description="Show a saved agent's episodes in a window, or record them as a video, and print each one's return "
         "and length. With the same seed these are the first episodes of `evaluate`.",
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             episodes = _show(model, env_id, options)
         else:
             episodes = record_episodes(model, env_id, args.record, fps=args.fps, **options)
-        word = "cost" if model.config.opt_type == "minimize" else "return"
+        word = score_name(model.config.opt_type)
         for number, episode in enumerate(episodes, 1):
             digits = 1 if abs(episode.reward) >= 10 else 3
             print(f"episode {number}: {word} {episode.reward:.{digits}f}, length {episode.length}", flush=True)

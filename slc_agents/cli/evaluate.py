@@ -6,22 +6,23 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from slc_agents.agents.base import Agent
-from slc_agents.cli.saved_agent import add_agent_options, episodes_seed, saved_agent
-from slc_agents.evaluation import evaluate_policy
+from slc_agents.agents.evaluation import evaluate_agent, recorded_evaluation, score_name, score_text
+from slc_agents.cli.saved_agent import USAGE, add_agent_options, agent_file, saved_agent
+from slc_agents.persistence import read_archive
 
-__all__ = ["add_command", "evaluate_agent", "run", "score_line"]
+__all__ = ["add_command", "run", "score_line"]
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     """Adds the command to the parser of all commands."""
     parser = commands.add_parser(
         "evaluate",
+        usage=USAGE,
         help="run episodes of a saved agent, print their mean return",
         description="Run episodes of a saved agent and print the mean and the standard deviation of their returns. "
-        "With its defaults it repeats the evaluation that `train` did.",
+        "With its defaults it repeats the evaluation that `train` did. Of an agent whose file says how it was "
+        "evaluated, as the zoo's do, that is printed too.",
         epilog="example: slc-agents evaluate runs/x --episodes 100 --seed 1",
         parents=[common],
         allow_abbrev=False,
@@ -32,52 +33,19 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    path = agent_file(args)
+    with read_archive(path) as archive:
+        recorded = recorded_evaluation(path, archive.manifest)
     with saved_agent(args) as (model, env_id):
         evaluation = evaluate_agent(model, env_id, args.episodes, seed=args.seed, deterministic=not args.stochastic)
     print(score_line(model, evaluation))
+    if recorded is not None:
+        print(f"its file says: {score_text(recorded)} over {recorded['episodes']} episodes, seed {recorded['seed']}")
     return 0
-
-
-def evaluate_agent(
-    model: Agent[Any], env_id: str, n_episodes: int, *, seed: int | None = None, deterministic: bool = True
-) -> dict[str, Any]:
-    """Runs episodes in an environment of their own.
-
-    Args:
-        model: The agent.
-        env_id: Id of the environment.
-        n_episodes: Number of episodes.
-        seed: Seed of the first reset; None: one that follows from the agent's, and differs from its training's.
-        deterministic: Whether the policy's mean action is taken, not a sample.
-
-    Returns:
-        What came out, in JSON-able values: `mean, std, episodes, seed, deterministic, returns, lengths`.
-    """
-    seed = episodes_seed(model, seed)
-    returns, lengths = evaluate_policy(
-        model,
-        env_id,
-        n_episodes,
-        deterministic,
-        return_episode_rewards=True,
-        seed=seed,
-        max_ep_len=model.config.max_ep_len,
-    )
-    return {
-        "mean": float(np.mean(returns)),
-        "std": float(np.std(returns)),
-        "episodes": n_episodes,
-        "seed": seed,
-        "deterministic": deterministic,
-        "returns": [float(value) for value in returns],
-        "lengths": [int(value) for value in lengths],
-    }
 
 
 def score_line(model: Agent[Any], evaluation: Mapping[str, Any]) -> str:
     """Says an evaluation in one line: `mean return: -150.3 ± 80.2 over 50 episodes`."""
-    mean, std, episodes = evaluation["mean"], evaluation["std"], evaluation["episodes"]
-    word = "cost" if model.config.opt_type == "minimize" else "return"
-    digits = 1 if abs(mean) >= 10 else 3
+    episodes = evaluation["episodes"]
     over = "1 episode" if episodes == 1 else f"{episodes} episodes"
-    return f"mean {word}: {mean:.{digits}f} ± {std:.{digits}f} over {over}"
+    return f"mean {score_name(model.config.opt_type)}: {score_text(evaluation)} over {over}"

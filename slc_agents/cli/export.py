@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.loading import load
-from slc_agents.callbacks.saving import AGENT_FILE
+from slc_agents.cli.saved_agent import USAGE, add_agent, agent_file
+from slc_agents.zoo_files import agent_name, file_name
 
 __all__ = ["add_command", "run"]
 
@@ -18,6 +19,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     """Adds the command to the parser of all commands."""
     parser = commands.add_parser(
         "export",
+        usage=USAGE,
         help="write a saved agent's policy to a file that runs without this package",
         description="Write the deterministic policy of a saved agent to a file that runs without this package, and a "
         "JSON file beside it that says what it takes and gives. The file is compared with the agent before it gets "
@@ -27,7 +29,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("path", metavar="RUN_OR_ARCHIVE", type=Path, help="a run folder, or an agent's archive (.zip)")
+    add_agent(parser)
     parser.add_argument(
         "--format",
         metavar="NAME",
@@ -37,7 +39,8 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--out",
         metavar="FILE",
         type=Path,
-        help="file to write (default: policy.pt, .onnx or .pt2 in the run folder, or beside the archive by its name)",
+        help="file to write (default: policy.pt, .onnx or .pt2 in the run folder, or beside the archive by its name; "
+        "of an agent of the zoo here, by its name)",
     )
     parser.add_argument("--device", metavar="NAME", help="where the networks are loaded to (default: where they were)")
     parser.add_argument(
@@ -49,14 +52,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    archive = args.path / AGENT_FILE if args.path.is_dir() else args.path
+    archive = agent_file(args)
     model = load(archive, device=args.device, trust=args.trust)
-    out = args.out
-    if out is None:
-        suffix = model.check_export("policy", args.format)[0].suffix
-        out = (
-            args.path / f"policy{suffix}" if args.path.is_dir() else Path(str(args.path).removesuffix(".zip") + suffix)
-        )
+    out = args.out or _default_out(args, model.check_export("policy", args.format)[0].suffix)
     path, _ = model.check_export(out, args.format)
     model.export(path, args.format)
     description = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
@@ -65,6 +63,13 @@ def run(args: argparse.Namespace) -> int:
         for port in description[kind]:
             print(f"  {kind.removesuffix('s'):6} {_port_line(port)}")
     return 0
+
+
+def _default_out(args: argparse.Namespace, suffix: str) -> Path:
+    if args.of_env is not None:
+        return Path(file_name(agent_name(args.agent, args.of_env)) + suffix)
+    is_folder = Path(args.agent).is_dir()
+    return Path(args.agent) / f"policy{suffix}" if is_folder else Path(args.agent.removesuffix(".zip") + suffix)
 
 
 def _port_line(port: Mapping[str, Any]) -> str:

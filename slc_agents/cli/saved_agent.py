@@ -13,19 +13,51 @@ from typing import Any
 from gymnasium.error import UnregisteredEnv
 
 from slc_agents.agents.base import Agent
-from slc_agents.agents.loading import load
+from slc_agents.agents.loading import AGENTS, load
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.cli.flags import positive_int, seed
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
-from slc_agents.seeding import make_seed
+from slc_agents.zoo import agent_path
 
-__all__ = ["add_agent_options", "episodes_seed", "importable", "saved_agent"]
+__all__ = ["USAGE", "add_agent", "add_agent_options", "agent_file", "importable", "saved_agent"]
+
+USAGE = "%(prog)s RUN_OR_ARCHIVE [options]\n       %(prog)s ALGO ENV_ID [options]"
+
+
+def add_agent(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which agent."""
+    algos = ", ".join(name.lower() for name in AGENTS)
+    parser.add_argument(
+        "agent",
+        metavar="RUN_OR_ARCHIVE",
+        help=f"a run folder, or an agent's archive (.zip). Or the algorithm ({algos}) of a pretrained agent of the zoo",
+    )
+    parser.add_argument("of_env", metavar="ENV_ID", nargs="?", help="the environment of a pretrained agent of the zoo")
+
+
+def agent_file(args: argparse.Namespace) -> Path:
+    """Returns the archive of the agent that the arguments name."""
+    path = Path(args.agent)
+    is_algo = args.agent.lower() in (name.lower() for name in AGENTS)
+    if args.of_env is not None:
+        if not is_algo:
+            args.parser.error(
+                f"unknown argument {args.of_env}: {args.agent!r} before it is not one of the algorithms "
+                f"{', '.join(name.lower() for name in AGENTS)}"
+            )
+        return agent_path(args.agent, args.of_env)
+    if is_algo and not path.exists():
+        args.parser.error(
+            f"{args.agent}: there is no such file or folder; of an agent of the zoo give the environment too, as in "
+            f"{args.agent} Pendulum-v1"
+        )
+    return path / AGENT_FILE if path.is_dir() else path
 
 
 def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None:
     """Adds the options that say which agent, where, how often and how; `episodes` is the default number of these."""
-    parser.add_argument("path", metavar="RUN_OR_ARCHIVE", type=Path, help="a run folder, or an agent's archive (.zip)")
+    add_agent(parser)
     parser.add_argument("--env", metavar="ID", help="id of the environment (default: the one that it was trained on)")
     parser.add_argument(
         "--episodes",
@@ -51,7 +83,7 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     Raises:
         ConfigError: If no environment is known.
     """
-    path = args.path / AGENT_FILE if args.path.is_dir() else args.path
+    path = agent_file(args)
     with read_archive(path) as archive:
         env_id = args.env or archive.manifest.get("env_id")
     if not isinstance(env_id, str):
@@ -68,12 +100,6 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     finally:
         if model.env is not None:
             model.env.close()
-
-
-def episodes_seed(model: Agent[Any], seed: int | None) -> int:
-    """Returns the seed of an agent's episodes: the one given, or one that follows from its own."""
-    # Tests in training have the epochs from 1 on.
-    return make_seed(model.seed, "test", 0) if seed is None else seed
 
 
 def importable(env_id: str) -> None:

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.base import Agent
-from slc_agents.agents.config import AgentConfig
+from slc_agents.agents.config import AgentConfig, SACConfig
+from slc_agents.agents.evaluation import evaluate_agent
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.curves import CURVE_FILE, draw_run
-from slc_agents.cli.evaluate import evaluate_agent, score_line
+from slc_agents.cli.evaluate import score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
 from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
 from slc_agents.cli.saved_agent import importable
+from slc_agents.compat.sb3 import read_zoo_config
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
 from slc_agents.logger import PROGRESS_FILE, Value, make_logger
 from slc_agents.seeding import draw_seed
@@ -78,7 +80,15 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/ALGO-ENV_ID-seedSEED-DATE-TIME)"
     )
     options.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: the zoo's, where it has one)"
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings, or zoo:NAME, as zoo:sac/default (default: the zoo's for ENV_ID, where it has one)",
+    )
+    options.add_argument(
+        "--sb3-config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of RL Baselines3 Zoo with settings for ENV_ID, which says the policy too",
     )
     options.add_argument(
         "--eval-episodes",
@@ -119,12 +129,11 @@ def _begin(args: argparse.Namespace) -> int:
     importable(args.env_id)
     agent = agent_class(args.algo)
     overrides = given_hyperparameters(args)
-    settings, source = _settings(args, agent.config_class)
-    config = _make_config(args, agent.config_class, settings, overrides)
+    config, settings, policy, source = _settings(args, agent.config_class, overrides)
     folder = _folder(config)
     refuse_used(folder)
-    policy = args.policy or POLICY
-    model = agent(policy, args.env_id, config)
+    with settings.placing_errors(overrides):
+        model = agent(policy, args.env_id, config)
     plan = RunPlan(
         args.algo,
         args.env_id,
@@ -144,7 +153,7 @@ def _begin(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     """Goes on with a run."""
     folder = args.resume
-    options = ("policy", "total_timesteps", "out", "config", "eval_episodes", "checkpoint_freq")
+    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq")
     given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -256,29 +265,44 @@ def _draw_curve(folder: Path) -> None:
         print(f"no learning curve: {error}")
 
 
-def _settings(args: argparse.Namespace, config_class: type[AgentConfig]) -> tuple[ConfigFile, str]:
-    """Returns the settings to start from, and what to call them."""
-    if args.config is not None:
-        return read_config_file(args.config), str(args.config)
+def _settings(
+    args: argparse.Namespace, config_class: type[AgentConfig], overrides: Mapping[str, Any]
+) -> tuple[AgentConfig, ConfigFile, str, str]:
+    """Returns the settings, the file that they come from, the policy, and what to call their source."""
     env_id = args.env_id.rpartition(":")[2]
-    name = f"{args.algo}/{env_id}"
-    if name in list_configs():
-        return read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
     nothing = ConfigFile(Path(), {}, {})
-    return nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    if args.sb3_config is not None:
+        if args.config is not None or args.policy is not None or config_class is not SACConfig:
+            args.parser.error("--sb3-config is for sac, and goes with neither --config nor --policy")
+        theirs = read_zoo_config(args.sb3_config, env_id, **{**overrides, **_completions(args, overrides)})
+        return theirs.config, nothing, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
+    name = f"{args.algo}/{env_id}"
+    if args.config is not None:
+        settings, source = read_config_file(args.config), args.config
+    elif name in list_configs():
+        settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
+    else:
+        settings, source = nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+    return _make_config(args, config_class, settings, overrides), settings, args.policy or POLICY, source
 
 
 def _make_config(
     args: argparse.Namespace, config_class: type[AgentConfig], settings: ConfigFile, overrides: Mapping[str, Any]
 ) -> AgentConfig:
-    """Makes the config, with a seed and a run folder in it, which the folder's name and the export need."""
-    values = {**settings.values, **overrides}
+    completions = _completions(args, {**settings.values, **overrides})
+    # What completes the file's values counts as the file's, so that an error about them says where they stand.
+    settings = dataclasses.replace(settings, values={**settings.values, **completions})
+    return settings.make(config_class, **{name: completions.get(name, value) for name, value in overrides.items()})
+
+
+def _completions(args: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a seed and a run folder beside the values, which the folder's name and the export need."""
     seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
     seed = draw_seed() if seed is None else seed
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
         folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
-    return settings.make(config_class, **{**overrides, "seed": seed, "logger_kwargs": logger_kwargs})
+    return {"seed": seed, "logger_kwargs": logger_kwargs}
 
 
 def _default_folder(args: argparse.Namespace, seed: object) -> Path:

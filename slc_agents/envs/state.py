@@ -51,6 +51,13 @@ _CONSTANTS = (
     types.BuiltinFunctionType,
     types.ModuleType,
 )
+# What is gymnasium's own, or ours on top of it.
+_GYMNASIUMS = (
+    "gymnasium.wrappers.",
+    "gymnasium.envs.classic_control.",
+    "gymnasium.envs.mujoco.",
+    "slc_agents.envs.velocity_cost",
+)
 _MUJOCO_OWN = frozenset(("model", "data", "mujoco_renderer"))
 # Sized by the contacts of the moment, and computed anew from the rest in each step; or addresses in memory.
 _MUJOCO_VOLATILE = ("efc_", "iefc_", "iacc", "ifrc", "efm_", "island_", "map_", "plugin")
@@ -249,9 +256,7 @@ def _offers_state(layer: Any) -> bool:
 
 
 def _is_gymnasiums(layer: Any) -> bool:
-    return type(layer).__module__.startswith(("gymnasium.wrappers.", "gymnasium.envs.classic_control.")) or (
-        type(layer).__module__.startswith("gymnasium.envs.mujoco.")
-    )
+    return type(layer).__module__.startswith(_GYMNASIUMS)
 
 
 def _name(layer: Any) -> str:

@@ -203,6 +203,8 @@ def _missing(error: DependencyNotInstalled) -> MissingDependencyError:
 
 def drawing_error(env: gymnasium.Env[Any, Any], error: Exception) -> RenderError | MissingDependencyError:
     """Returns what to raise where drawing an environment has failed."""
+    if isinstance(error, MissingDependencyError):
+        return error
     if isinstance(error, DependencyNotInstalled):
         return _missing(error)
     bases = {base.__name__ for base in type(env.unwrapped).__mro__}
@@ -235,6 +237,8 @@ class _FilmedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _frame(self) -> NDArray[np.uint8]:
         try:
             frame: Any = self.env.render()
+        except MissingDependencyError:
+            raise
         except Exception as error:
             raise drawing_error(self.env, error) from error
         if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:

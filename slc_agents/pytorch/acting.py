@@ -41,8 +41,9 @@ Function: TypeAlias = Callable[[Floats], Floats]
 # Multiplications in one matrix product. numpy is faster for hundreds of observations too; but from 2**20 on its BLAS
 # starts threads of its own, which then wait for more work on the processors that torch's threads need.
 MAX_PRODUCT = 2**19
+WEIGHTS_DIM = 3  # of a batch of noise weights, as `StateDependentNoiseActor.explore` takes them
 # What a policy of a known kind acts with. A subclass, or an instance, that has its own acts otherwise.
-METHODS = ("__call__", "features", "flatten", "forward", "join", "mean_action")
+METHODS = ("__call__", "explore", "features", "flatten", "forward", "join", "mean_action", "weights_std")
 
 
 class Acting:
@@ -68,7 +69,8 @@ class Acting:
 
         Args:
             observation: [n, *shape], or a dict of such arrays.
-            noise: [n, n_actions], standard normal, for samples of the policy; None: its mean.
+            noise: Standard normal, for samples of the policy: [n, n_actions]; or weights of state-dependent noise
+                [n, *actor.weights_shape]. None: the policy's mean.
         """
         in_numpy = self._in_numpy_now()
         if in_numpy is not None and count_rows(observation) <= in_numpy.max_rows:
@@ -90,6 +92,8 @@ class Acting:
             features = self.policy.features(to_tensor(observation, self.device))
             if noise is None:
                 action = self.policy.actor.mean_action(features)
+            elif noise.ndim == WEIGHTS_DIM:
+                action = self.policy.actor.explore(features, torch.from_numpy(noise).to(self.device))
             else:
                 action, _ = self.policy.actor(features, torch.from_numpy(noise).to(self.device))
             return np.asarray(action.cpu().numpy(), np.float32)
@@ -230,36 +234,41 @@ def _actor_in_numpy(actor: Any) -> Callable[[Floats, Floats | None], Floats]:
     """Returns what maps features, and noise where a sample is wanted, to an actor's actions."""
     trunk, mean = _in_numpy(actor.trunk), _in_numpy(actor.mean)
     if isinstance(actor, StateDependentNoiseActor):
-        mean, std = _chained([mean, _in_numpy(actor.clip)]), _state_dependent_std(actor)
+        mean, scaled = _chained([mean, _in_numpy(actor.clip)]), _state_dependent_noise(actor)
     else:
-        std = _std(actor)
+        scaled = _noise(actor)
 
     def act(features: Floats, noise: Floats | None) -> Floats:
         hidden = trunk(features)
         u = mean(hidden)
-        return np.tanh(u if noise is None else u + std(hidden) * noise)
+        return np.tanh(u if noise is None else u + scaled(hidden, noise))
 
     return act
 
 
-def _std(actor: SquashedGaussianActor) -> Function:
+def _noise(actor: SquashedGaussianActor) -> Callable[[Floats, Floats], Floats]:
+    """Returns what scales standard normal noise to what is added to an actor's mean."""
     log_std = _in_numpy(actor.log_std)
 
-    def std(hidden: Floats) -> Floats:
-        return np.exp(_clip(log_std(hidden), LOG_STD_MIN, LOG_STD_MAX))
+    def scaled(hidden: Floats, noise: Floats) -> Floats:
+        return np.exp(_clip(log_std(hidden), LOG_STD_MIN, LOG_STD_MAX)) * noise
 
-    return std
+    return scaled
 
 
-def _state_dependent_std(actor: StateDependentNoiseActor) -> Function:
+def _state_dependent_noise(actor: StateDependentNoiseActor) -> Callable[[Floats, Floats], Floats]:
+    """Returns what `_noise` does, for noise and for weights of noise."""
     log_std = _view(actor.log_std)
 
-    def std(hidden: Floats) -> Floats:
-        of_weights = np.exp(log_std)
+    def scaled(hidden: Floats, noise: Floats) -> Floats:
+        std = np.exp(log_std)
         if actor.use_expln:
-            of_weights = np.where(log_std <= 0, of_weights, np.log1p(np.maximum(log_std, 0.0)) + 1.0)
-        variance = np.square(hidden) @ np.square(of_weights)
+            std = np.where(log_std <= 0, std, np.log1p(np.maximum(log_std, 0.0)) + 1.0)
+        if noise.ndim == WEIGHTS_DIM:
+            of_hidden: Floats = np.matmul(hidden[:, None], std * noise[:, :-1])[:, 0]
+            return of_hidden + np.float32(math.sqrt(GSDE_EPSILON)) * noise[:, -1]
+        variance = np.square(hidden) @ np.square(std)
         root: Floats = np.sqrt(variance + GSDE_EPSILON)
-        return root
+        return root * noise
 
-    return std
+    return scaled

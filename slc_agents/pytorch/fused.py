@@ -105,6 +105,14 @@ class Workspace:
         else:
             parameter.grad = torch.sum(terms, dim, keepdim, dtype=parameter.dtype, out=home)
 
+    def add(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+        """Adds to a parameter's gradient."""
+        home = self._free_home(parameter)
+        if home is None:
+            self._add(parameter, gradient)
+        else:
+            parameter.grad = home.copy_(gradient)
+
     def _free_home(self, parameter: nn.Parameter) -> Tensor | None:
         return None if parameter.grad is not None else self.homes.get(parameter)
 
@@ -150,13 +158,12 @@ class _Stack:
             if i > 0:
                 outputs[i] = self._converted(outputs[i], dtype)
             x = outputs[i]
-            matrix = self._copied(weight, dtype)
-            output = self._take(x, matrix)
-            if n is None:
-                torch.addmm(bias.to(dtype), x, matrix, out=output)
-            else:
-                torch.baddbmm(bias.to(dtype).unsqueeze(1), x, matrix, out=output)
-            self._drop(matrix, weight)
+            matrix, offset = self.copied(weight, dtype), self.copied(bias, dtype)
+            # One after the other: a product that begins with the bias (addmm) takes longer than both by themselves.
+            output = self.multiply(x, matrix, out=self._take(x, matrix))
+            output.add_(offset if n is None else offset.unsqueeze(1))
+            self.drop(matrix, weight)
+            self.drop(offset, bias)
             activation.apply_(output)
             outputs.append(output)
         return outputs
@@ -165,21 +172,21 @@ class _Stack:
         """Returns memory for the product of the two."""
         return self.workspace.take((*x.shape[:-1], weight.shape[-1]), weight.dtype, weight.device)
 
-    def _copied(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    def copied(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         """Returns a tensor in another type, in memory of the workspace's; or itself, where it is of that type."""
         if tensor.dtype is dtype:
             return tensor
         return self.workspace.take(tensor.shape, dtype, tensor.device).copy_(tensor)
 
-    def _drop(self, copy: Tensor, tensor: Tensor) -> None:
-        """Gives back what `_copied` has made of a tensor, if that was a copy."""
+    def drop(self, copy: Tensor, tensor: Tensor) -> None:
+        """Gives back what `copied` has made of a tensor, if that was a copy."""
         if copy is not tensor:
             self.workspace.give_back(copy)
 
     def _converted(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         """Exchanges memory of the workspace's for such of another type."""
-        converted = self._copied(tensor, dtype)
-        self._drop(tensor, converted)
+        converted = self.copied(tensor, dtype)
+        self.drop(tensor, converted)
         return converted
 
     def release(self, outputs: list[Tensor]) -> None:
@@ -208,10 +215,10 @@ class _Stack:
             if bias.requires_grad:
                 self.workspace.add_sum(bias, gradient, -2)
             if i > 0:
-                matrix = self._copied(weight, gradient.dtype)
+                matrix = self.copied(weight, gradient.dtype)
                 before = self._take(gradient, matrix.mT)
                 self.multiply(gradient, matrix.mT, out=before)
-                self._drop(matrix, weight)
+                self.drop(matrix, weight)
                 self.workspace.give_back(gradient)
                 gradient = before
         return gradient
@@ -308,7 +315,7 @@ class _FusedEnsemble(_Fused, ABC):
         anchor = self.anchor(features, action)
         if anchor is None:
             outputs, values = self.compute(features, action)
-            self.stack.release(outputs)
+            self.release(outputs)
             return values
         return self.node.apply(features, action, anchor, self)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -316,13 +323,22 @@ class _FusedEnsemble(_Fused, ABC):
     def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
         """Returns what each layer gives, and the values."""
 
+    def hidden(self, features: Tensor, action: Tensor) -> list[Tensor]:
+        """Returns the inputs, and what each layer gives; `release` gives their memory back."""
+        n, size = len(self.stack.layers[0][0]), features.shape[-1]
+        # The input once for each critic: a product with the same matrix for all makes these copies each time.
+        inputs = self.workspace.take((n, len(action), size + action.shape[-1]), torch.float32, action.device)
+        inputs[..., :size].copy_(features)
+        inputs[..., size:].copy_(action)
+        return self.stack.forward(inputs)
+
     def backward(
         self, outputs: list[Tensor], gradient: Tensor, n_features: int, wanted: Iterable[bool]
     ) -> list[Tensor | None]:
         """Ends a backward pass: adds to the gradients of the hidden layers' parameters, and gives back all memory.
 
         Args:
-            outputs: What each layer has given.
+            outputs: What `hidden` has given.
             gradient: Of the last one of them, in the workspace's memory.
             n_features: Size of the features.
             wanted: Whether gradients of features and actions are.
@@ -336,9 +352,14 @@ class _FusedEnsemble(_Fused, ABC):
             self.stack.input_gradient(first, part).sum(dim=0) if wants else None
             for wants, part in zip(wanted, columns, strict=True)
         ]
-        self.stack.release(outputs)
+        self.release(outputs)
         self.workspace.give_back(first)
         return inputs
+
+    def release(self, outputs: list[Tensor]) -> None:
+        """Gives back what `compute` has taken."""
+        self.workspace.give_back(outputs[0])
+        self.stack.release(outputs)
 
 
 class _CriticNode(torch.autograd.Function):
@@ -388,7 +409,7 @@ class FusedCritic(_FusedEnsemble):
 
     def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
         """Returns what each layer gives, and the values."""
-        outputs = self.stack.forward(torch.cat([features, action], dim=-1))
+        outputs = self.hidden(features, action)
         # A sum of products: a matrix of one column is what matrix products are slow at.
         products = self.workspace.take(outputs[-1].shape, torch.float32, action.device)
         weight, bias = self.value
@@ -430,11 +451,12 @@ class FusedLyapunov(_FusedEnsemble):
 
     def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
         """Returns what each layer gives, and the values."""
-        outputs = self.stack.forward(torch.cat([features, action], dim=-1))
-        hidden = outputs[-1].float()
+        outputs = self.hidden(features, action)
+        hidden = self.stack.copied(outputs[-1], torch.float32)
         squares = self.workspace.take(hidden.shape, torch.float32, action.device)
         values = torch.mul(hidden, hidden, out=squares).sum(dim=-1)
         self.workspace.give_back(squares)
+        self.stack.drop(hidden, outputs[-1])
         return outputs, values
 
 
@@ -462,7 +484,7 @@ class FusedActor(_Fused):
         """Samples actions [B, n_actions] and returns them with their log-probabilities [B]."""
         anchor = self.anchor(features)
         if anchor is None:
-            outputs, mean, log_std = self.compute(features)
+            outputs, _, mean, log_std = self.compute(features)
             self.stack.release(outputs)
             return squashed_sample(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
         action, log_prob, _, _ = _ActorNode.apply(features, noise, anchor, self, 0)  # type: ignore[no-untyped-call]
@@ -483,18 +505,19 @@ class FusedActor(_Fused):
         both = _ActorNode.apply(rows, noise.flatten(0, 1), anchor, self, len(next_features))  # type: ignore[no-untyped-call]
         return Sample(*both[:2]), Sample(*both[2:])
 
-    def compute(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Returns what each layer gives, the mean, and the logarithm of the standard deviation before it is clamped."""
-        outputs = self.stack.forward(features)
-        hidden = outputs[-1].float()
-        bias = torch.cat([bias for _, bias in self.heads])
-        both = torch.addmm(bias, hidden, self.head_weights())
-        mean, log_std = both.chunk(2, dim=-1)
-        return outputs, mean, log_std
+    def compute(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Computes up to the squashing.
 
-    def head_weights(self) -> Tensor:
-        """Returns both heads' weights side by side, [hidden, 2 n_actions]."""
-        return torch.cat([weight for weight, _ in self.heads], dim=-1)
+        Returns:
+            What each layer gives; both heads' weights side by side, [hidden, 2 n_actions]; the mean; and the logarithm
+            of the standard deviation before it is clamped.
+        """
+        outputs = self.stack.forward(features)
+        weights, biases = (torch.cat(parameters, dim=-1) for parameters in zip(*self.heads, strict=True))
+        hidden = self.stack.copied(outputs[-1], torch.float32)
+        mean, log_std = torch.mm(hidden, weights).add_(biases).chunk(2, dim=-1)
+        self.stack.drop(hidden, outputs[-1])
+        return outputs, weights, mean, log_std
 
 
 class _ActorNode(torch.autograd.Function):
@@ -505,7 +528,7 @@ class _ActorNode(torch.autograd.Function):
         ctx: Any, features: Tensor, noise: Tensor, anchor: Tensor, net: FusedActor, n_free: int
     ) -> tuple[Tensor, ...]:
         ctx.net, ctx.n_free = net, n_free
-        ctx.outputs, mean, raw = net.compute(features)
+        ctx.outputs, ctx.head_weights, mean, raw = net.compute(features)
         log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
         action, log_prob = squashed_sample(mean, log_std, noise)
         bound = slice(n_free, None)
@@ -533,18 +556,21 @@ class _ActorNode(torch.autograd.Function):
         # Of u, the sample before it is squashed: d tanh(u) = 1 - tanh(u)², d log π = 2 tanh(u).
         mean = torch.ops.aten.tanh_backward(action_gradient, action).addcmul_(column, action, value=2.0)
         log_std = (mean * scale - column).masked_fill_(is_clamped, 0.0)
-        hidden = outputs[-1].float().mT
-        for (weight, bias), part in zip(net.heads, (mean, log_std), strict=True):
+        both = torch.cat([mean, log_std], dim=-1)
+        hidden = net.stack.copied(outputs[-1], torch.float32)
+        # The other way round, [2 n_actions, hidden], it takes a third of the time: the result is narrow.
+        products = torch.mm(both.mT, hidden).chunk(2)
+        net.stack.drop(hidden, outputs[-1])
+        for (weight, bias), product, part in zip(net.heads, products, (mean, log_std), strict=True):
             if weight.requires_grad:
-                net.workspace.add_product(weight, hidden, part)
+                net.workspace.add(weight, product.mT)
             if bias.requires_grad:
                 net.workspace.add_sum(bias, part, 0)
-        both = torch.cat([mean, log_std], dim=-1)
         last = net.workspace.take(outputs[-1].shape, outputs[-1].dtype, both.device)
         if last.dtype is both.dtype:
-            torch.mm(both, net.head_weights().mT, out=last)
+            torch.mm(both, ctx.head_weights.mT, out=last)
         else:
-            last.copy_(torch.mm(both, net.head_weights().mT))
+            last.copy_(torch.mm(both, ctx.head_weights.mT))
         first = net.stack.backward(outputs, last)
         inputs = net.stack.input_gradient(first) if ctx.needs_input_grad[0] else None
         net.stack.release(ctx.outputs)

@@ -27,6 +27,7 @@ from slc_agents.pytorch.acting_copy import make_acting_policy
 from slc_agents.pytorch.batches import Batches, HostBatches, TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place
 from slc_agents.pytorch.encoders import TensorObservation
+from slc_agents.pytorch.exploration import ExplorationNoise
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
@@ -96,6 +97,7 @@ class TorchLearner(ABC):
         self.compute = compute
         self.generators = generators
         self.n_actions = int(np.prod(self.policy.action_space.shape))
+        self.exploration = ExplorationNoise()
         self.optimizers: dict[str, Optimizer | NoOptimizer] = {}
         self._rate_names: dict[str, str] = {}
         self._metrics = torch.zeros(len(self.metric_names), dtype=torch.float32, device=device)
@@ -219,13 +221,18 @@ class TorchLearner(ABC):
         Args:
             observation: What the environments show.
             deterministic: Whether to take the policy's mean, not a sample.
-            generator: Where a sample's noise comes from; None: the learner's own stream of actions.
+            generator: Where a sample's noise comes from, each its own. None: this is a step of training, whose noise
+                comes from the learner's own stream of actions and may be that of the step before.
         """
         self.acting_policy.follow()
-        noise = None
+        n = count_rows(observation)
+        noise: NDArray[np.float32] | None = None
         if not deterministic:
-            generator = generator or self.generators["action"]
-            noise = generator.standard_normal((count_rows(observation), self.n_actions), dtype=np.float32)
+            noise = (
+                self.exploration.draw(self.generators["action"], self.policy.actor, n, self.n_actions)
+                if generator is None
+                else generator.standard_normal((n, self.n_actions), dtype=np.float32)
+            )
         return self.acting.act(observation, noise)
 
     def observe(self, observation: Observation) -> None:
@@ -353,6 +360,14 @@ class TorchLearner(ABC):
             raise ValueError(f"the metrics' sums have shape {list(sums.shape)}; {list(self._metrics.shape)} is needed")
         self._metrics.copy_(sums)
         self._metric_steps = int(state["steps"])
+
+    def exploration_state(self) -> dict[str, Any]:
+        """Returns the noise that is kept over several steps of training, where there is any."""
+        return self.exploration.state_dict()
+
+    def load_exploration_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `exploration_state` gave."""
+        self.exploration.load_state_dict(state)
 
     def check_export(self, format: str) -> None:
         """Raises a `MissingDependencyError` if a format needs a package that isn't installed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ class Optimizer:
         """Takes one step down a loss."""
         for group in self.groups:
             group.forget_gradients()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(_one(loss.dtype, loss.device))  # type: ignore[no-untyped-call]
         self.step()
 
     @torch.no_grad()
@@ -159,6 +160,12 @@ class Optimizer:
     @steps.setter
     def steps(self, steps: int) -> None:
         self.count.fill_(float(steps))
+
+
+@lru_cache(maxsize=16)
+def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Returns the gradient of a loss by itself, which isn't to be written to; `backward` would make one each time."""
+    return torch.ones((), dtype=dtype, device=device)
 
 
 def _adam(

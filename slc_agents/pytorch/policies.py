@@ -128,8 +128,8 @@ class SquashedGaussianActor(nn.Module):
 class StateDependentNoiseActor(nn.Module):
     """A Gaussian whose noise is a linear function of the last hidden layer, squashed to [-1, 1] by tanh: gSDE.
 
-    Raffin et al. 2022 (arXiv 2005.05719). There the noise's weights are kept over several steps; here each sample has
-    its own.
+    Raffin et al. 2022 (arXiv 2005.05719). Where noise is sampled, each sample has weights of its own; an agent that
+    trains may keep those that it explores with over several steps, `explore`.
 
     Args:
         n_inputs: Size of the features.
@@ -140,6 +140,7 @@ class StateDependentNoiseActor(nn.Module):
         clip_mean: Bound of the mean before it is squashed; None: none.
         use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
         log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+        noise_steps: Steps over which an agent that trains keeps the weights that it explores with.
     """
 
     def __init__(
@@ -153,27 +154,54 @@ class StateDependentNoiseActor(nn.Module):
         clip_mean: float | None,
         use_expln: bool,
         log_std_init: float,
+        noise_steps: int = 1,
     ) -> None:
         super().__init__()
         self.trunk = make_mlp(n_inputs, hidden_sizes, activation, output_activation)
         self.mean = Dense(hidden_sizes[-1], n_actions)
         self.clip = nn.Identity() if clip_mean is None else nn.Hardtanh(-clip_mean, clip_mean)
         self.use_expln = use_expln
+        self.noise_steps = noise_steps
         self.log_std = nn.Parameter(torch.full((hidden_sizes[-1], n_actions), log_std_init, dtype=torch.float32))
 
     def forward(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Samples actions by the reparametrisation trick; see `SquashedGaussianActor`."""
         hidden = self.trunk(features)
-        std = self.log_std.exp()  # of the noise's weights, [hidden, n_actions]
-        if self.use_expln:
-            std = torch.where(self.log_std <= 0, std, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0)
-        variance = hidden.square() @ std.square()  # of a sum of independent weights times what is hidden
+        # The variance of a sum of independent weights times what is hidden.
+        variance = hidden.square() @ self.weights_std().square()
         log_std = 0.5 * (variance + GSDE_EPSILON).log()
         return squashed_sample(self.clip(self.mean(hidden)), log_std, noise)
+
+    def explore(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Acts with given weights of the noise. Over all weights, an action is distributed as `forward` samples it.
+
+        Args:
+            features: [B, n_inputs].
+            weights: [B, *weights_shape], standard normal: for each hidden unit, and last for `GSDE_EPSILON`.
+
+        Returns:
+            Actions [B, n_actions] in [-1, 1].
+        """
+        hidden = self.trunk(features)
+        noise = torch.bmm(hidden.unsqueeze(1), self.weights_std() * weights[:, :-1]).squeeze(1)
+        return torch.tanh(self.clip(self.mean(hidden)) + noise + math.sqrt(GSDE_EPSILON) * weights[:, -1])
 
     def mean_action(self, features: Tensor) -> Tensor:
         """Returns the deterministic action [B, n_actions]: the squashed mean."""
         return torch.tanh(self.clip(self.mean(self.trunk(features))))
+
+    def weights_std(self) -> Tensor:
+        """Returns the standard deviations of the noise's weights [hidden, n_actions]."""
+        std = self.log_std.exp()
+        if self.use_expln:
+            std = torch.where(self.log_std <= 0, std, torch.log1p(self.log_std.clamp(min=0.0)) + 1.0)
+        return std
+
+    @property
+    def weights_shape(self) -> tuple[int, int]:
+        """The shape of one sample's weights as `explore` takes them."""
+        n_hidden, n_actions = self.log_std.shape
+        return n_hidden + 1, n_actions
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,8 +210,8 @@ def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tenso
     # Of each dimension, log N(u) = -noise²/2 - log_std - log(2π)/2, and from it log(1 - tanh(u)²) is taken: that is
     # 2 log 2 - 2 log(exp(u) + exp(-u)), in a form that doesn't round to log(0) for large u.
     constant = mean.shape[-1] * (0.5 * math.log(2.0 * math.pi) + 2.0 * math.log(2.0))
-    variable = torch.addcmul(2.0 * torch.logaddexp(u, -u) - log_std, noise, noise, value=-0.5)
-    return torch.tanh(u), variable.sum(dim=-1) - constant
+    surprise = torch.addcmul(torch.sub(log_std, torch.logaddexp(u, -u), alpha=2.0), noise, noise, value=0.5)
+    return torch.tanh(u), -constant - surprise.sum(dim=-1)
 
 
 class MlpPolicy(nn.Module):
@@ -325,6 +353,8 @@ class GSDEPolicy(MlpPolicy):
         clip_mean: Bound of the mean before it is squashed by tanh, > 0; None: none.
         use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
         log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+        noise_steps: Steps of each environment over which training keeps the noise's weights that it explores with; one
+            draw for each environment. 1: new ones in every step. `predict` always draws new ones.
         hidden_sizes: See `MlpPolicy`, as for all that follow.
         activation: Activation between hidden layers.
         output_activation: Activation after the actor's last hidden layer, and after the critic's output.
@@ -344,6 +374,7 @@ class GSDEPolicy(MlpPolicy):
         clip_mean: float | None = 2.0,
         use_expln: bool = False,
         log_std_init: float = -3.0,
+        noise_steps: int = 1,
         hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
         activation: str | type[nn.Module] | Mapping[str, Any] = DEFAULT_ACTIVATION,
         output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
@@ -361,6 +392,7 @@ class GSDEPolicy(MlpPolicy):
             "clip_mean": clip_mean,
             "use_expln": bool(use_expln),
             "log_std_init": float(log_std_init),
+            "noise_steps": check_whole_number("policy_kwargs: noise_steps", noise_steps),
         }
         super().__init__(
             observation_space,
@@ -564,7 +596,8 @@ FOREIGN_NAMES = {
     "share_features_extractor": f"here it is share_encoder, {_OF_ENCODERS}",
     **dict.fromkeys(ENCODER_KEYWORDS, f"it is a keyword {_OF_ENCODERS}"),
     "use_sde": "here it is policy='GSDEPolicy'",
-    **dict.fromkeys(("use_expln", "log_std_init", "clip_mean"), "it is a keyword of GSDEPolicy"),
+    **dict.fromkeys(("use_expln", "log_std_init", "clip_mean", "noise_steps"), "it is a keyword of GSDEPolicy"),
+    "sde_sample_freq": "here it is noise_steps, of GSDEPolicy",
     "lyapunov": "the agent says it: LAC's critics are Lyapunov functions, SAC's aren't. Leave it out",
     **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
 }

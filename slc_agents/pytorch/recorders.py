@@ -137,13 +137,16 @@ class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept.append((args, kwargs, result))
         if op._schema.is_mutable:
             self.calls.append(_Call(op, args, kwargs, []))
-        elif not (_is_view(result, (args, kwargs)) or op.overloadpacket.__name__ in _UNFILLED):
+        elif (name := op.overloadpacket.__name__) in _FILLED:
+            self.calls.append(_Call(torch.ops.aten.fill_.Scalar, (result, _FILLED[name]), {}, []))
+        elif not (_is_view(result, (args, kwargs)) or name in _UNFILLED):
             self.calls.append(_writing(op, args, kwargs, _tensors(result)))
         return result
 
 
 # Kernels that depend on more than their arguments, or whose output's shape, or Python's way, depends on values.
 _DIFFERING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
+_FILLED = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
 _UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 _RESIZING = {
     torch.ops.aten.mse_loss.default
@@ -153,7 +156,8 @@ _RESIZING = {
 def _writing(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> _Call:
     """Returns a call that does what one did, into the memory where that has left its output."""
     arguments = [(argument.name, str(argument.type)) for argument in op._schema.arguments]
-    for name in () if op in _RESIZING else op.overloadpacket.overloads():
+    is_resized = op in _RESIZING and outputs[0].dim() == 0
+    for name in () if is_resized else op.overloadpacket.overloads():
         variant = getattr(op.overloadpacket, name)
         given = [argument for argument in variant._schema.arguments if not argument.is_out]
         written = [argument.name for argument in variant._schema.arguments if argument.is_out]
@@ -167,7 +171,7 @@ def _compile(calls: Sequence[_Call]) -> Callable[[], None]:
     parts: list[Callable[[], None]] = []
     # Tracing overlooks what returns nothing, such as Adam's kernel; Python calls that, in between.
     for is_seen, group in itertools.groupby(calls, lambda call: bool(call.kernel._schema.returns)):
-        together = [*group]
+        together: list[Any] = [*group]
         traced = _trace(together) if is_seen else None
         if traced is None:
             parts.extend(together)

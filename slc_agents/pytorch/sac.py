@@ -96,7 +96,7 @@ class SACLearner(TorchLearner):
             next_q = self.critic_target(next_features, next_sample.action).min(dim=0).values  # [B]
             target = batch.reward + batch.discount * (next_q - alpha * next_sample.log_prob)  # [B]
         q = self.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
-        loss = 0.5 * mse_loss(q, target.expand_as(q), reduction="sum") / len(target)
+        loss = 0.5 / len(target) * mse_loss(q, target.expand_as(q), reduction="none").sum()
         return loss, q.detach().mean()
 
     def actor_loss(self, batch: TensorBatch, alpha: Tensor, sample: Sample) -> Tensor:

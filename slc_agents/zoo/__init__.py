@@ -9,9 +9,10 @@ Importing this costs no backend; agents are imported when the first one is made.
 
 from __future__ import annotations
 
-from slc_agents.zoo.agents import agent_path, list_agents, load_agent, make
+from slc_agents.zoo.agents import agent_manifest, agent_path, list_agents, load_agent, make
 from slc_agents.zoo.configs import (
     ConfigFile,
+    Place,
     config_path,
     list_configs,
     load_config,
@@ -19,9 +20,13 @@ from slc_agents.zoo.configs import (
     parse_yaml,
     read_config_file,
 )
+from slc_agents.zoo.hub import load_from_hub, push_to_hub
+from slc_agents.zoo.packing import pack_agent
 
 __all__ = [
     "ConfigFile",
+    "Place",
+    "agent_manifest",
     "agent_path",
     "config_path",
     "list_agents",
@@ -29,7 +34,10 @@ __all__ = [
     "load_agent",
     "load_config",
     "load_config_file",
+    "load_from_hub",
     "make",
+    "pack_agent",
     "parse_yaml",
+    "push_to_hub",
     "read_config_file",
 ]

@@ -1,23 +1,27 @@
 """The zoo's settings: plain YAML, in which every key is a hyperparameter and no value is ever run.
 
-A file is read with `yaml.safe_load`, once it was seen to be small, flat and free of anchors, aliases and tags.
-Then the config class validates it, as it validates keywords; an error says the file and the line.
+A file is read as YAML of plain values, once it was seen to be small, flat and free of anchors, aliases and tags. It may
+inherit another file's settings, which its own replace. Then the config class validates them, as it validates keywords;
+an error says the file and the line.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import yaml
 
 from slc_agents.errors import ConfigError, check_path, reject_unknown_keywords
-from slc_agents.zoo_files import agent_name, folder_names, missing, zoo_configs_folder
+from slc_agents.yaml_files import compose, explained, read_text, refuse
+from slc_agents.zoo_files import ZOO_PREFIX, agent_name, folder_names, missing, zoo_configs_folder
 
 if TYPE_CHECKING:
     from slc_agents.agents.config import AgentConfig
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
     ConfigT = TypeVar("ConfigT", bound=AgentConfig)
 
 __all__ = [
+    "DEFAULT",
+    "INHERITS",
     "ConfigFile",
+    "Place",
     "config_path",
     "list_configs",
     "load_config",
@@ -34,17 +41,25 @@ __all__ = [
     "read_config_file",
 ]
 
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 16  # of brackets and indentation; a schedule needs 2, policy_kwargs 4
+DEFAULT = "default"  # name of the settings to begin with where nothing is known of an environment
+INHERITS = "inherits"  # the key that names the settings which a file's own replace
+KEYWORDS = "_kwargs"  # how hyperparameters end that hold keywords, which are inherited one by one
 
 
 def list_configs() -> list[str]:
-    """Returns the names of the settings that there are, such as `sac/Pendulum-v1`."""
-    return sorted(_configs())
+    """Returns the names of the settings for environments, such as `sac/Pendulum-v1`.
+
+    Beside these, each algorithm has `default`, for an environment of which nothing is known.
+    """
+    return sorted(name for name in _configs() if name.partition("/")[2] != DEFAULT)
 
 
 def config_path(algo: str, env_id: str) -> Path:
     """Returns the file of the settings of an algorithm for an environment.
+
+    Args:
+        algo: Name of the algorithm, such as `sac`.
+        env_id: Id of the environment; or `default`.
 
     Raises:
         FileNotFoundError: If there is none; the message says which there are, and the nearest.
@@ -52,7 +67,9 @@ def config_path(algo: str, env_id: str) -> Path:
     configs = _configs()
     name = agent_name(algo, env_id)
     if name not in configs:
-        raise missing("settings", name, configs)
+        error = missing("settings", name, configs)
+        default = f"{algo.lower()}/{DEFAULT}"
+        raise FileNotFoundError(f"{error}. Of these, {default} is for any environment") if default in configs else error
     return configs[name]
 
 
@@ -61,7 +78,7 @@ def load_config(algo: str, env_id: str, **overrides: Any) -> AgentConfig:
 
     Args:
         algo: Name of the algorithm, such as `sac`.
-        env_id: Id of the environment.
+        env_id: Id of the environment; or `default`, for one of which nothing is known.
         **overrides: Hyperparameters that replace those of the file.
 
     Returns:
@@ -80,7 +97,8 @@ def load_config_file(path: str | os.PathLike[str], config_class: type[ConfigT], 
     """Loads settings from a YAML file.
 
     Args:
-        path: The file: a mapping from hyperparameters to values; see the zoo's files.
+        path: The file, a mapping from hyperparameters to values; see the zoo's files. Or, as `zoo:sac/Pendulum-v1`, one
+            of these.
         config_class: The class that validates it.
         **overrides: Hyperparameters that replace those of the file.
 
@@ -92,19 +110,34 @@ def load_config_file(path: str | os.PathLike[str], config_class: type[ConfigT], 
     return read_config_file(path).make(config_class, **overrides)
 
 
-@dataclass(frozen=True)
-class ConfigFile:
-    """Settings as they stand in a file, not validated yet.
+class Place(NamedTuple):
+    """Where something stands.
 
     Attributes:
         path: The file.
-        values: Its values by key.
-        lines: The line of each key, from 1.
+        line: The line of it, from 1.
+    """
+
+    path: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """Settings as they stand in a file, with those that it inherits; not validated yet.
+
+    Attributes:
+        path: The file.
+        values: The values by key.
+        places: Where each key stands: `("gamma",)`, and inside mappings `("policy_kwargs", "n_critics")`.
     """
 
     path: Path
     values: Mapping[str, Any]
-    lines: Mapping[str, int]
+    places: Mapping[tuple[str, ...], Place]
 
     def make(self, config_class: type[ConfigT], **overrides: Any) -> ConfigT:
         """Makes the config object; see `load_config_file`."""
@@ -116,53 +149,159 @@ class ConfigFile:
             try:
                 reject_unknown_keywords([key], names, config_class.__name__, FOREIGN_NAMES)
             except TypeError as error:
-                raise ConfigError(f"{self.path}:{self.lines[key]}: {error} (received {key}: {value!r})") from None
-        values = {**self.values, **overrides}
-        try:
-            return config_class(**values)
-        except (ConfigError, TypeError) as error:
-            line = self._line_of(str(error), overrides)
-            if line is None:
-                raise
-            raise ConfigError(f"{self.path}:{line}: {error}") from None
+                raise ConfigError(f"{self.places[key,]}: {error} (received {key}: {value!r:.80})") from None
+        with self.placing_errors(overrides):
+            return config_class(**{**_without_companions(self.values, overrides), **overrides})
 
-    def _line_of(self, message: str, overrides: Mapping[str, Any]) -> int | None:
-        """Returns the line of the key that a message names first; None if that key is not the file's."""
-        for word in re.findall(r"\w+", message):
-            if word in overrides:
-                return None
-            if word in self.lines:
-                return self.lines[word]
-        return None
+    @contextmanager
+    def placing_errors(self, overrides: Collection[str] = ()) -> Iterator[None]:
+        """Says file and line in an error about one of the values, whoever finds it.
+
+        Args:
+            overrides: Keys of values that are not the file's.
+        """
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            # An error begins with the name of what it is about, or says in which mapping of keywords that is.
+            found = re.match(r"\w+(?==|:| of )", str(error)) or re.search(rf"\w+{KEYWORDS}\b", str(error))
+            key = found[0] if found else ""
+            if key in overrides or (key,) not in self.places:
+                raise
+            raise ConfigError(f"{self._place_of(key, str(error))}: {error}{self._hint(key)}") from error
+
+    def _place_of(self, key: str, message: str) -> Place:
+        """Returns where what a message about a key complains of stands: the key, or one inside its mapping."""
+        words = re.findall(r"\w+", message.removeprefix(f"{key}={self.values[key]!r}"))
+        path: tuple[str, ...] = (key,)
+        while inner := [(*path, word) for word in words if (*path, word) in self.places]:
+            path = inner[0]
+        return self.places[path]
+
+    def _hint(self, key: str) -> str:
+        value = self.values[key]
+        if not isinstance(value, str) or not _EXPRESSION.search(value):
+            return ""
+        schedule = ", or a schedule: {type: linear, initial: 1.0e-3, final: 1.0e-5}" if key.startswith("lr_") else ""
+        return f". Nothing in a settings file is run: write the value itself{schedule}"
+
+
+# What other programs run, where a value is meant: `lin_1e-3`, `dict(net_arch=[400, 300])`, `2 * 3`, `lambda x: x`.
+_EXPRESSION = re.compile(r"[()*]|\blambda\b|^lin_|^[\d.]+ *[-+/] *[\d.]")
 
 
 def read_config_file(path: str | os.PathLike[str]) -> ConfigFile:
     """Reads settings from a YAML file, without validating the values.
 
+    Where it says `inherits: NAME`, it begins with the settings of that file: of the same folder, or, as
+    `zoo:sac/Pendulum-v1`, of the zoo. A value of its own replaces the inherited one; in `policy_kwargs` and other
+    mappings of keywords each keyword does. A schedule replaces a rate with its final rate and decay type.
+
+    Args:
+        path: The file; or, as `zoo:sac/Pendulum-v1`, one of the zoo's.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ConfigError: If it is not plain YAML with one value for each key.
+        ConfigError: If it is not plain YAML with one value for each key, or inherits what isn't there, or itself.
     """
-    path = check_path("path", path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no settings file {path}; check the path") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; a YAML file of settings is needed") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_BYTES // 1024} KiB; settings are a page of YAML")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not a text in UTF-8 ({error})") from None
+    if isinstance(path, str) and path.startswith(ZOO_PREFIX):
+        path = config_path(*_split_name(path.removeprefix(ZOO_PREFIX)))
+    files = [_read_alone(check_path("path", path))]
+    while INHERITS in files[-1].values:
+        files.append(_read_alone(_inherited_path(files)))
+    merged = files.pop()
+    while files:
+        merged = _replace_inherited(merged, files.pop())
+    return merged
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    algo, _, env_id = name.partition("/")
+    return algo, env_id
+
+
+def _inherited_path(files: list[ConfigFile]) -> Path:
+    """Returns the file that the last of `files` inherits; the ones before it have led there."""
+    file = files[-1]
+    name, place = file.values[INHERITS], file.places[INHERITS,]
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"{place}: {INHERITS}: received {name!r:.60}; the name of settings is needed, as in {DEFAULT}"
+        )
+    # Names are looked for in a list of the files that are there, so none leads out of their folder.
+    in_zoo = name.startswith(ZOO_PREFIX)
+    names = _configs() if in_zoo else folder_names(file.path.parent, "*.yaml")
+    key = name.removeprefix(ZOO_PREFIX)
+    if key not in names:
+        whose = "the zoo's settings" if in_zoo else f"the settings beside it (the zoo's are called {ZOO_PREFIX}NAME)"
+        raise ConfigError(f"{place}: {INHERITS}: {name!r:.200} is not one of {whose}{_choice(key, names)}")
+    led_by = [one.path.resolve() for one in files]
+    if names[key].resolve() in led_by:
+        raise ConfigError(
+            f"{place}: {INHERITS}: {name!r} inherits, by way of others or itself, from this file; remove one of these "
+            "lines"
+        )
+    return names[key]
+
+
+def _choice(name: str, names: Mapping[str, Path]) -> str:
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else f": {', '.join(names) or 'there are none'}"
+
+
+def _replace_inherited(inherited: ConfigFile, own: ConfigFile) -> ConfigFile:
+    """Returns what a file says, in front of what it inherits."""
+    own_values = {key: value for key, value in own.values.items() if key != INHERITS}
+    values = _without_companions(inherited.values, own_values)
+    for key, value in own_values.items():
+        values[key] = _overlay(values.get(key), value) if key.endswith(KEYWORDS) else value
+    places = {path: own.places.get(path) or inherited.places[path] for path in _paths(values)}
+    return ConfigFile(own.path, values, places)
+
+
+def _overlay(inherited: Any, own: Any) -> Any:
+    """Returns a value in front of the inherited one: of two mappings, key by key."""
+    if not (isinstance(inherited, Mapping) and isinstance(own, Mapping)):
+        return own
+    return {**inherited, **{key: _overlay(inherited.get(key), value) for key, value in own.items()}}
+
+
+def _without_companions(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values without the final rates and decay types of rates that become schedules, which have their own."""
+    gone = {
+        f"{key}_{companion}"
+        for key, value in changes.items()
+        if key.startswith("lr_") and (isinstance(value, Mapping) or callable(value))
+        for companion in ("final", "decay_type")
+    }
+    return {key: value for key, value in values.items() if key not in gone}
+
+
+def _paths(values: Mapping[str, Any], outer: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yields the path to each key, also of mappings inside."""
+    for key, value in values.items():
+        yield (*outer, key)
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*outer, key))
+
+
+def _read_alone(path: Path) -> ConfigFile:
+    """Reads a file, and not what it inherits."""
+    text = read_text(path)
     values, node = _parse(text, str(path))
     if node is None:
         return ConfigFile(path, {}, {})
     if not isinstance(node, yaml.MappingNode):
-        _refuse(str(path), node.start_mark, f"settings are lines of `key: value`; received {values!r:.60}")
-    return ConfigFile(path, values, {key.value: key.start_mark.line + 1 for key, _ in node.value})
+        refuse(str(path), node.start_mark, f"settings are lines of `key: value`; received {values!r:.60}")
+    return ConfigFile(path, values, {keys: Place(path, line) for keys, line in _key_lines(node)})
+
+
+def _key_lines(node: yaml.MappingNode, outer: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yields the path to each key with its line, also of mappings inside."""
+    for key, value in node.value:
+        yield (*outer, key.value), key.start_mark.line + 1
+        if isinstance(value, yaml.MappingNode):
+            yield from _key_lines(value, (*outer, key.value))
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -178,46 +317,28 @@ def parse_yaml(text: str, source: str) -> Any:
     return _parse(text, source)[0]
 
 
-def _parse(text: str, source: str) -> tuple[Any, yaml.Node | None]:
-    try:
-        _check_tokens(text, source)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _check_keys(node, source)
-        return yaml.safe_load(text), node
-    except yaml.MarkedYAMLError as error:
-        _refuse(source, error.problem_mark, f"is not valid YAML: {error.problem or error.context}")
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: is not valid YAML: {' '.join(str(error).split())}") from None
-    except ConfigError:
-        raise
-    except ValueError as error:  # what looks like a date or a number, and is none
-        raise ConfigError(f"{source}: has a value that can't be read: {error}") from None
+class _Loader(yaml.SafeLoader):
+    """Makes plain values alone; 1e-3 is a number, as in YAML 1.2, which is a text in YAML 1.1."""
 
 
-def _check_tokens(text: str, source: str) -> None:
-    """Refuses what makes YAML more than values, before anything is made of it."""
-    depth = 0
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, (yaml.AliasToken, yaml.AnchorToken)):
-            _refuse(
-                source,
-                token.start_mark,
-                "anchors (&name) and aliases (*name) are not allowed; write the value out",
-            )
-        if isinstance(token, yaml.TagToken):
-            _refuse(source, token.start_mark, f"tags are not allowed; received {''.join(filter(None, token.value))!r}")
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > MAX_DEPTH:
-            _refuse(source, token.start_mark, f"is nested more than {MAX_DEPTH} levels deep")
-
-
-_OPENING = (
-    yaml.BlockMappingStartToken,
-    yaml.BlockSequenceStartToken,
-    yaml.FlowMappingStartToken,
-    yaml.FlowSequenceStartToken,
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
-_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\.[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+.")
+)
+
+
+def _parse(text: str, source: str) -> tuple[Any, yaml.Node | None]:
+    compose(text, source)  # refuses what is more than values
+    loader = _Loader(text)
+    try:
+        with explained(source):
+            node = loader.get_single_node()
+            _check_keys(node, source)
+            return (None if node is None else loader.construct_document(node)), node
+    finally:
+        loader.dispose()
 
 
 def _check_keys(node: yaml.Node | None, source: str) -> None:
@@ -229,16 +350,11 @@ def _check_keys(node: yaml.Node | None, source: str) -> None:
         first: dict[str, int] = {}
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
-                _refuse(source, key.start_mark, f"a key must be a name; received {key.value!r:.60}")
+                refuse(source, key.start_mark, f"a key must be a name; received {key.value!r:.60}")
             if key.value in first:
-                _refuse(source, key.start_mark, f"the key {key.value!r} is there already, in line {first[key.value]}")
+                refuse(source, key.start_mark, f"the key {key.value!r} is there already, in line {first[key.value]}")
             first[key.value] = key.start_mark.line + 1
             _check_keys(value, source)
-
-
-def _refuse(source: str, mark: yaml.Mark | None, problem: str) -> NoReturn:
-    where = source if mark is None else f"{source}:{mark.line + 1}"
-    raise ConfigError(f"{where}: {problem}")
 
 
 def _configs() -> dict[str, Path]:

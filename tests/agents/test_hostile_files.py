@@ -156,6 +156,8 @@ def test_episodes_that_make_no_sense_are_not_entered(
         lambda m: m["training"].pop("metrics"),
         lambda m: m["training"]["metrics"].update(sums=[1.0]),
         lambda m: m["training"]["metrics"].update(steps="x"),
+        lambda m: m["training"].update(exploration={"weights": 1.0, "age": 1}),
+        lambda m: m["training"].update(exploration=[1]),
         lambda m: m["training"]["streams"].update(action={"bit_generator": "MT19937"}),
         lambda m: m["training"]["streams"].update(unknown={}),
         lambda m: m["training"]["state"].update(run=[]),

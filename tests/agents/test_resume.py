@@ -18,6 +18,7 @@ import pytest
 from slc_agents import SAC
 from slc_agents.callbacks import Callback, CallbackLike, CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from slc_agents.envs import make_vector_env
+from slc_agents.envs.disturbances import ActionNoise, ObservationDelay
 from tests.support.fingerprint import fingerprint, progress_rows
 
 SMALL: dict[str, Any] = {
@@ -41,8 +42,8 @@ def stop_at(step: int) -> Callable[[Any], bool]:
 
 
 def train(env: Any, folder: Path, callbacks: list[CallbackLike], **changes: Any) -> SAC:
-    settings = {**SMALL, **changes, "logger_kwargs": {"output_dir": folder}}
-    return SAC("MlpPolicy", env, **settings).learn(TOTAL, callbacks)
+    settings = {"policy": "MlpPolicy", **SMALL, **changes, "logger_kwargs": {"output_dir": folder}}
+    return SAC(env=env, **settings).learn(TOTAL, callbacks)
 
 
 def assert_resumes(
@@ -89,6 +90,9 @@ ENVS: dict[str, Callable[[], Any]] = {
     ),
     "stacked": lambda: gym.wrappers.FrameStackObservation(gym.make("Pendulum-v1"), 3),
     "normalised": lambda: gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(gym.make("Pendulum-v1"))),
+    "slc/Oscillator-v1": lambda: "slc/Oscillator-v1",
+    "slc/AntCost-v1": lambda: "slc/AntCost-v1",
+    "disturbed": lambda: ActionNoise(ObservationDelay(gym.make("slc/CartPoleCost-v1"), 2), 1.0),
     "sticky": lambda: gym.wrappers.StickyAction(gym.make("Pendulum-v1"), 0.3),
 }
 
@@ -117,6 +121,19 @@ def test_resumes_exactly_with_normalisation_and_costs(tmp_path: Path) -> None:
         opt_type="minimize",
         policy_kwargs={"hidden_sizes": [16], "normalize_observations": True},
         lr_decay_ref="step",
+    )
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+@pytest.mark.parametrize("stop", [20, 62, 197])
+def test_resumes_exactly_amid_noise_that_is_kept(n_envs: int, stop: int, tmp_path: Path) -> None:
+    """At 20 actions are uniformly random; 62 and 197 are amid a stretch of 9, for one and for two environments."""
+    assert_resumes(
+        tmp_path,
+        lambda: make_vector_env("Pendulum-v1", n_envs),
+        stop=stop,
+        policy="GSDEPolicy",
+        policy_kwargs={"hidden_sizes": [16], "noise_steps": 9},
     )
 
 

@@ -23,7 +23,7 @@ from slc_agents.callbacks import EvalCallback
 from slc_agents.envs import make_vector_env
 from tests.support.fingerprint import fingerprint
 
-part, env_id, n_envs, asynchronous, half, folder = json.loads(sys.argv[1])
+part, policy, env_id, n_envs, asynchronous, half, folder = json.loads(sys.argv[1])
 if __name__ == "__main__":
     env = make_vector_env(env_id, n_envs, asynchronous=asynchronous)
     callbacks = [EvalCallback(env_id, n_eval_episodes=1, eval_freq=2 * half // 5)]
@@ -37,9 +37,10 @@ if __name__ == "__main__":
         else:
             callbacks.append(lambda model: None)
         model = SAC(
-            "MlpPolicy", env, seed=1, start_steps=500, update_after=500, update_every=53, steps_per_update=8,
+            policy, env, seed=1, start_steps=500, update_after=500, update_every=53, steps_per_update=8,
             steps_per_epoch=1700, num_test_episodes=1,
-            policy_kwargs={"hidden_sizes": [64, 64], "normalize_observations": True},
+            policy_kwargs={"hidden_sizes": [64, 64], "normalize_observations": True}
+            | ({"noise_steps": 53} if policy == "GSDEPolicy" else {}),
             logger_kwargs={"output_dir": Path(folder) / ("whole" if part == "whole" else "halves")},
         )
         model.learn(2 * half, callbacks)
@@ -51,8 +52,8 @@ if __name__ == "__main__":
 """
 
 
-def run(folder: Path, part: str, env_id: str, n_envs: int, asynchronous: bool) -> dict[str, Any]:
-    job = json.dumps([part, env_id, n_envs, asynchronous, HALF, str(folder)])
+def run(folder: Path, part: str, policy: str, env_id: str, n_envs: int, asynchronous: bool) -> dict[str, Any]:
+    job = json.dumps([part, policy, env_id, n_envs, asynchronous, HALF, str(folder)])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     program = folder / "program.py"
     program.write_text(PROGRAM)  # a file, which worker processes import again
@@ -66,21 +67,28 @@ def run(folder: Path, part: str, env_id: str, n_envs: int, asynchronous: bool) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("env_id", "n_envs", "asynchronous"),
+    ("policy", "env_id", "n_envs", "asynchronous"),
     [
-        ("Pendulum-v1", 1, False),
-        ("HalfCheetah-v5", 1, False),
-        ("Ant-v5", 1, False),
-        ("Humanoid-v5", 1, False),
-        ("Pendulum-v1", 4, False),
-        ("HalfCheetah-v5", 2, True),
+        ("MlpPolicy", "Pendulum-v1", 1, False),
+        ("MlpPolicy", "HalfCheetah-v5", 1, False),
+        ("MlpPolicy", "Ant-v5", 1, False),
+        ("MlpPolicy", "Humanoid-v5", 1, False),
+        ("MlpPolicy", "Pendulum-v1", 4, False),
+        ("MlpPolicy", "HalfCheetah-v5", 2, True),
+        ("GSDEPolicy", "Pendulum-v1", 3, False),
     ],
 )
-def test_two_halves_are_the_whole(tmp_path: Path, env_id: str, n_envs: int, asynchronous: bool) -> None:
-    whole = run(tmp_path, "whole", env_id, n_envs, asynchronous)
-    first = run(tmp_path, "first half", env_id, n_envs, asynchronous)
-    second = run(tmp_path, "second half", env_id, n_envs, asynchronous)
+def test_two_halves_are_the_whole(tmp_path: Path, policy: str, env_id: str, n_envs: int, asynchronous: bool) -> None:
+    whole, first, second = (
+        run(tmp_path, part, policy, env_id, n_envs, asynchronous) for part in ("whole", "first half", "second half")
+    )
     assert first["parameters"] != whole["parameters"]
     assert second == whole
-    print(env_id, n_envs, asynchronous, {name: value[:12] for name, value in whole.items() if isinstance(value, str)})
+    print(
+        policy,
+        env_id,
+        n_envs,
+        asynchronous,
+        {name: value[:12] for name, value in whole.items() if isinstance(value, str)},
+    )
     assert progress_rows(tmp_path / "halves" / "progress.csv") == progress_rows(tmp_path / "whole" / "progress.csv")

@@ -14,7 +14,10 @@ import slc_agents
 
 ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
-    {"errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute", "zoo_files"},
+    {
+        *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
+        *("yaml_files", "zoo_files", "registration"),
+    },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
     {"zoo", "cli", "compat", "policies", "evaluation", "__main__", "__init__"},
@@ -147,6 +150,8 @@ def test_the_loop_leaves_torch_unimported() -> None:
 def test_the_package_itself_imports_next_to_nothing() -> None:
     loaded = loaded_by("import slc_agents")
     assert not loaded & (BACKENDS | {"pydantic", "mujoco", "pygame", "matplotlib", "rich", "cloudpickle"})
+    assert "slc_agents.registration" in loaded
+    assert "slc_agents.envs" not in loaded
 
 
 @pytest.mark.parametrize(

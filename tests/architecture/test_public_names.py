@@ -34,7 +34,21 @@ PUBLIC = {
     "slc_agents.policies": ["MlpPolicy"],
     "slc_agents.evaluation": ["evaluate_policy"],
     "slc_agents.envs": ["check_env", "make_vector_env", "record_video"],
-    "slc_agents.zoo": ["load_config", "list_configs", "list_agents", "make", "load_agent"],
+    "slc_agents.envs.disturbances": [
+        "ActionBias",
+        "ActionDelay",
+        "ActionImpulse",
+        "ActionNoise",
+        "MujocoChange",
+        "ObservationBias",
+        "ObservationDelay",
+        "ObservationNoise",
+        "ParameterChange",
+    ],
+    "slc_agents.zoo": [
+        *("load_config", "list_configs", "list_agents", "make", "load_agent", "agent_manifest"),
+        *("pack_agent", "push_to_hub", "load_from_hub"),
+    ],
     "slc_agents.compat": [],
     "slc_agents.errors": ["SlcAgentsError", "ConfigError", "ArchiveError", "UnsupportedSpaceError", "NonFiniteError"],
 }

@@ -116,6 +116,30 @@ def test_a_folder_with_a_run_is_left_as_it_is(small: list[str], command: Command
     assert "is a file" in err
 
 
+def test_a_file_of_rl_baselines3_zoo(small: list[str], command: Command) -> None:
+    text = "Pendulum-v1:\n  n_timesteps: !!float 2e4\n  policy: MlpPolicy\n  gamma: 0.9\n  learning_rate: lin_1e-3\n"
+    Path("sac.yml").write_text(text + "  use_sde: True\n  train_freq: 4\n")
+    train = ["train", "sac", "Pendulum-v1", "--sb3-config", "sac.yml"]
+    code, out, err = command(*train, "--total-timesteps", 60, "--batch-size", 8, "--eval-episodes", 1, "--out", "x")
+    assert (code, err) == (0, "")
+    assert "settings: sac.yml, of RL Baselines3 Zoo, with batch_size from the command line" in out
+    model = slc_agents.load("x/agent.zip")
+    assert (type(model.policy).__name__, model.num_timesteps) == ("GSDEPolicy", 60)
+    assert (model.config.gamma, model.config.batch_size, model.config.epochs) == (0.9, 8, 20)
+    assert model.config.policy_kwargs == {"noise_steps": 4}
+    for more in (["--config", "y.yaml"], ["--policy", "MlpPolicy"]):
+        code, _, err = command(*train, *more)
+        assert code == 2
+        assert "goes with neither --config nor --policy" in err
+    code, _, err = command("train", "--resume", "x", "--sb3-config", "sac.yml")
+    assert code == 2
+    assert "leave out --sb3-config" in err
+    Path("sac.yml").write_text(text + "  frame_stack: 4\n")
+    code, _, err = command(*train)
+    assert (code, err.startswith("error: sac.yml:6: frame_stack: 4: ")) == (1, True)
+    assert not Path("runs").exists()
+
+
 def test_a_file_of_settings(small: list[str], command: Command) -> None:
     settings = {"seed": 9, "export": True, "gamma": 0.5, "logger_kwargs": {"exp_name": "exp", "sinks": ["csv"]}}
     Path("mine.yaml").write_text(yaml.safe_dump(settings))

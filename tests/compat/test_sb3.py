@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -121,8 +122,9 @@ def test_settings_are_theirs(tmp_path: Path) -> None:
         model = load_agent(tmp_path / "a")  # the suffix may be left out
     config = model.config
     assert (config.gamma, config.polyak, config.batch_size, config.replay_size) == (0.98, 0.99, 32, 5000)
-    assert (config.start_steps, config.update_after, config.seed) == (50, 50, 7)
     assert (config.update_every, config.steps_per_update) == (12, 2)  # 4 steps of 3 environments
+    # The first steps of 3 until there are 50 transitions, and the first rollout of 12 to end with more than 50.
+    assert (config.start_steps, config.update_after, config.seed) == (51, 60, 7)
     assert (config.alpha, config.adaptive_temperature, config.target_entropy) == (0.2, True, -1.5)
     assert [model.schedulers[rate] for rate in config.rates] == [ConstantScheduler(7e-4)] * 3
     assert (model.num_timesteps, model.num_episodes, model.n_updates) == (1000, 5, 900)
@@ -213,8 +215,8 @@ def test_overrides_that_are_refused(tmp_path: Path, override: dict[str, Any], me
 
 def test_gsde(tmp_path: Path) -> None:
     path, members = write_sb3(tmp_path / "a.zip", sde=True, policy_kwargs={"clip_mean": 0.1})
-    with pytest.warns(UserWarning, match="sde_sample_freq=1"):
-        model = load_agent(path, Env(), num_test_episodes=0, steps_per_epoch=20)
+    model = load_agent(path, Env(), num_test_episodes=0, steps_per_epoch=20)
+    assert model.policy.actor.noise_steps == 4  # for a rollout, as their default is
     policy, observation = members["policy.pth"], observations(BOX)
     features = torch.as_tensor(observation)
     expected = their_action(policy, features, clip=0.1)
@@ -231,6 +233,31 @@ def test_gsde(tmp_path: Path) -> None:
     loaded.export(tmp_path / "policy.pt")
     loaded.learn(80)
     assert not np.array_equal(loaded.get_parameters()["actor/log_std"], policy["actor.log_std"].numpy())
+
+
+@pytest.mark.parametrize(
+    ("data", "kept", "message"),
+    [
+        ({"sde_sample_freq": 2}, 2, None),
+        ({"sde_sample_freq": 64}, 4, None),
+        ({"sde_sample_freq": 1, "train_freq": pickled(b"", "tuple"), "gradient_steps": 1}, 1, None),
+        ({"sde_sample_freq": 3}, 3, "sde_sample_freq is 3 and train_freq is 4 steps.*here for 3 each"),
+        ({"train_freq": pickled(pickle.dumps(["TrainFreq", 1, "episode"]), "TrainFreq")}, 1, "1 episodes.*for 1 each"),
+    ],
+)
+def test_gsde_keeps_its_noise_as_long_as_theirs(tmp_path: Path, data: Any, kept: int, message: str | None) -> None:
+    path, _ = write_sb3(tmp_path / "a.zip", sde=True, **data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = load_agent(path, update_every=1, steps_per_update=1)
+    assert model.policy.actor.noise_steps == kept
+    assert [bool(re.search(message, str(one.message))) for one in caught] == [True] if message else not caught
+
+
+@pytest.mark.parametrize(("use_sde", "start_steps"), [(True, 0), (False, 50)])
+def test_a_policy_that_acts_at_once(tmp_path: Path, use_sde: bool, start_steps: int) -> None:
+    config = load_agent(write_sb3(tmp_path / "a.zip", sde=use_sde, use_sde_at_warmup=True)[0]).config
+    assert (config.start_steps, config.update_after) == (start_steps, 52)
 
 
 # -- images and Dicts --------------------------------------------------------------------------------------------------
@@ -497,7 +524,11 @@ def test_schedules_whose_attributes_are_readable(tmp_path: Path) -> None:
         ({"policy_kwargs": {"features_extractor_kwargs": {"own": 1}}}, "features_extractor_kwargs"),
         ({"policy_kwargs": {"own": 1}}, "policy_kwargs has own"),
         ({"ent_coef": "often"}, "ent_coef"),
-        ({"tau": None}, "tau is None"),
+        ({"ent_coef": True}, "ent_coef is True"),
+        ({"tau": None}, "tau=None: a finite number"),
+        ({"learning_starts": "soon"}, "learning_starts='soon': a whole number"),
+        ({"gradient_steps": 0.5}, r"gradient_steps=0\.5"),
+        ({"sde": True, "sde_sample_freq": "never"}, "sde_sample_freq='never'"),
         ({"gamma": 2.0}, "gamma"),
         ({"sde": True, "policy_kwargs": {"clip_mean": -1.0}}, r"clip_mean=-1\.0"),
         ({"sde": True, "policy_kwargs": {"use_expln": 1}}, "use_expln=1"),

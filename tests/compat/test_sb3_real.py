@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(folder: Path, name: str, **kwargs: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*use_sde=True")
-        return load_agent(folder / f"{name}.zip", **kwargs)
+    return load_agent(folder / f"{name}.zip", **kwargs)
 
 
 @pytest.mark.parametrize("name", NAMES)

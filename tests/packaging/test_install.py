@@ -10,22 +10,38 @@ import sysconfig
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slc_agents import SAC, zoo
+from slc_agents.zoo_files import file_name
+
 ROOT = Path(__file__).resolve().parents[2]
+
+# A pretrained agent of the zoo's, which comes with the package.
+PRETRAINED = "sac/packaging/Pendulum-v1"
+OBSERVATION = [1.0, 0.0, 0.5]
 
 PROBE = """
 import importlib.util, json, sys
 import slc_agents
+from slc_agents import zoo
 from slc_agents.zoo_files import zoo_configs_folder
 
 folder = zoo_configs_folder()
+agent, observation, *names = sys.argv[1:]
+algo, env_id = agent.split("/", 1)
+action, _ = zoo.load_agent(algo, env_id).predict(json.loads(observation), deterministic=True)
 print(json.dumps({
     "package": slc_agents.__file__,
     "zoo": str(folder),
     "zoo_files": sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()),
-    "missing": [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None],
+    "missing": [name for name in names if importlib.util.find_spec(name) is None],
+    "agents": zoo.list_agents(),
+    "action": action.tolist(),
+    "episodes": zoo.agent_manifest(algo, env_id)["evaluation"]["episodes"],
+    "settings": zoo.load_config("sac", "default").lr_a,
 }))
 """
 
@@ -57,6 +73,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    (copy / "zoo_configs" / "agents").mkdir(exist_ok=True)
+    model = SAC("MlpPolicy", "Pendulum-v1", seed=1, policy_kwargs={"hidden_sizes": [4]})
+    zoo.pack_agent(model, copy / "zoo_configs" / "agents" / f"{file_name(PRETRAINED)}.zip", episodes=1)
     return copy
 
 
@@ -83,17 +102,31 @@ def install(what: list[str | Path], folder: Path) -> Path:
     return python
 
 
-def probe(python: Path, folder: Path, names: list[str]) -> dict[str, object]:
+def probe(python: Path, folder: Path, names: list[str]) -> dict[str, Any]:
     # -I: neither the working folder nor PYTHONPATH are searched, so the checkout can't be imported by accident.
-    report: dict[str, object] = json.loads(run(python, "-I", "-c", PROBE, *names, cwd=folder))
+    arguments = [PRETRAINED, json.dumps(OBSERVATION), *names]
+    report: dict[str, Any] = json.loads(run(python, "-I", "-c", PROBE, *arguments, cwd=folder))
     return report
 
 
-def test_the_wheel_holds_every_module_the_type_marker_and_the_zoo(wheel: Path) -> None:
+def check_zoo(report: dict[str, Any], checkout: Path) -> None:
+    """The zoo is there, and its agents can be used by their names."""
+    assert report["agents"] == sorted([*zoo.list_agents(), PRETRAINED])
+    model = SAC.load(checkout / "zoo_configs" / "agents" / f"{file_name(PRETRAINED)}.zip")
+    assert report["action"] == model.predict(OBSERVATION, deterministic=True)[0].tolist()
+    assert report["episodes"] == 1
+    assert report["settings"] == zoo.load_config("sac", "default").lr_a
+
+
+def test_the_wheel_holds_every_module_the_type_marker_and_the_zoo(wheel: Path, checkout: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = set(archive.namelist())
-    expected = modules(ROOT) | {"slc_agents/py.typed"} | {f"slc_agents/zoo_configs/{name}" for name in zoo_files(ROOT)}
-    assert zoo_files(ROOT)
+    expected = (
+        modules(ROOT) | {"slc_agents/py.typed"} | {f"slc_agents/zoo_configs/{name}" for name in zoo_files(checkout)}
+    )
+    assert {"sac/Pendulum-v1.yaml", "sac/default.yaml", f"agents/{file_name(PRETRAINED)}.zip"} <= set(
+        zoo_files(checkout)
+    )
     assert expected - files == set()
     assert {name for name in files - expected if ".dist-info/" not in name} == set()
 
@@ -104,17 +137,18 @@ def test_the_wheel_declares_its_command_and_its_extras(wheel: Path) -> None:
         commands = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
     assert "slc-agents = slc_agents.cli.main:main" in commands
-    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "docs", "dev"):
+    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "hub", "docs", "dev"):
         assert f"Provides-Extra: {extra}\n" in metadata
 
 
-def test_an_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_works_outside_the_checkout(wheel: Path, checkout: Path, tmp_path: Path) -> None:
     python = install([wheel], tmp_path)
     report = probe(python, tmp_path, subpackages(ROOT))
     assert Path(str(report["package"])).is_relative_to(tmp_path)
     assert Path(str(report["zoo"])).is_relative_to(tmp_path)
-    assert report["zoo_files"] == zoo_files(ROOT)
+    assert report["zoo_files"] == zoo_files(checkout)
     assert report["missing"] == []
+    check_zoo(report, checkout)
 
 
 def test_an_editable_install_works_outside_the_checkout(checkout: Path, tmp_path: Path) -> None:
@@ -122,5 +156,6 @@ def test_an_editable_install_works_outside_the_checkout(checkout: Path, tmp_path
     report = probe(python, tmp_path, subpackages(ROOT))
     assert Path(str(report["package"])).is_relative_to(checkout)
     assert report["zoo"] == str(checkout / "zoo_configs")
-    assert set(zoo_files(ROOT)) <= set(report["zoo_files"])  # type: ignore[call-overload]
+    assert set(zoo_files(checkout)) <= set(report["zoo_files"])
     assert report["missing"] == []
+    check_zoo(report, checkout)

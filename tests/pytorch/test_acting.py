@@ -58,6 +58,8 @@ def in_torch(acting: Acting, observation: Any, noise: Any) -> Any:
         features = acting.policy.features(tensors)
         if noise is None:
             return acting.policy.actor.mean_action(features).numpy()
+        if noise.ndim == 3:
+            return acting.policy.actor.explore(features, torch.from_numpy(noise)).numpy()
         return acting.policy.actor(features, torch.from_numpy(noise))[0].numpy()
 
 
@@ -106,6 +108,14 @@ def test_few_observations_go_through_numpy_and_give_the_same_actions(
             made.policy.observe(torch.utils._pytree.tree_map(torch.from_numpy, observe(space, 4, seed)))
     for n in (1, 2, 7, 17):
         assert way_of(made, observe(space, n, seed=n), noise_for(n) if sampled else None) == "numpy"
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name.startswith("gsde")])
+def test_weights_of_noise_go_through_numpy_too(name: str) -> None:
+    made = make_acting(**OPTIONS[name])
+    for n in (1, 2, 17):
+        weights = np.random.default_rng(n).standard_normal((n, *made.policy.actor.weights_shape), dtype=np.float32)
+        assert way_of(made, observe(BOX, n, seed=n), weights) == "numpy"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])

@@ -529,6 +529,7 @@ def test_gsde_keywords_act() -> None:
     assert isinstance(actor.clip, nn.Identity)
     assert actor.use_expln
     assert (actor.log_std == 0.5).all()
+    assert (default.noise_steps, make({"noise_steps": 8.0}, policy="GSDEPolicy").actor.noise_steps) == (1, 8)
 
 
 @pytest.mark.parametrize("use_expln", [False, True])
@@ -561,6 +562,11 @@ def test_gsde_is_a_squashed_gaussian_whose_variance_is_that_of_the_noise(use_exp
         ({"clip_mean": "2"}, "clip_mean='2'"),
         ({"use_expln": 1}, "use_expln=1"),
         ({"log_std_init": float("nan")}, "log_std_init=nan"),
+        ({"noise_steps": 0}, "noise_steps=0: a whole number of at least 1"),
+        ({"noise_steps": -1}, "noise_steps=-1: a whole number of at least 1"),
+        ({"noise_steps": 2.5}, r"noise_steps=2\.5"),
+        ({"noise_steps": True}, "noise_steps=True"),
+        ({"noise_steps": "4"}, "noise_steps='4'"),
     ],
 )
 def test_gsde_keywords_are_checked(kwargs: dict[str, Any], message: str) -> None:
@@ -571,3 +577,7 @@ def test_gsde_keywords_are_checked(kwargs: dict[str, Any], message: str) -> None
 def test_the_name_that_other_libraries_have_for_gsde() -> None:
     with pytest.raises(TypeError, match="GSDEPolicy"):
         SAC("MlpPolicy", "Pendulum-v1", use_sde=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'noise_steps'; it is a keyword of GSDEPolicy"):
+        make({"noise_steps": 4})
+    with pytest.raises(TypeError, match="'sde_sample_freq'; here it is noise_steps"):
+        make({"sde_sample_freq": 4}, policy="GSDEPolicy")

@@ -215,6 +215,8 @@ def _files(model: Any, agent: Any) -> Any:
     Path("foreign.zip").write_bytes(b"no archive")
     Path("settings.yaml").write_text("epochs: 3\ngamma: 7\n", encoding="utf-8")
     Path("list.yaml").write_text("- gamma\n", encoding="utf-8")
+    Path("heir.yaml").write_text("epochs: 3\ninherits: zoo:sac/defualt\n", encoding="utf-8")
+    Path("expression.yaml").write_text("lr_a: lin_1e-3\n", encoding="utf-8")
     Path("evil.yaml").write_text("seed: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
     Path("used").mkdir()
     model.save("used/agent.zip")
@@ -371,7 +373,8 @@ def _names() -> Iterator[Case]:
         ("tensorboard_log", "output_dir"),
         ("target_update_interval", "polyak"),
         ("use_sde", "policy='GSDEPolicy'"),
-        ("sde_sample_freq", "leave it out"),
+        ("sde_sample_freq", "policy_kwargs={'noise_steps': ...}, of GSDEPolicy"),
+        ("use_sde_at_warmup", "start_steps"),
         ("action_noise", "start_steps"),
         ("replay_buffer_class", "replay_size"),
         ("optimize_memory_usage", "leave it out"),
@@ -717,6 +720,21 @@ def _zoo() -> Iterator[Case]:
         ("zoo.load_config_file('settings.yaml', SACConfig)", ConfigError, ("settings.yaml:2", "gamma=7"), True),
         ("zoo.load_config_file('list.yaml', SACConfig)", ConfigError, ("list.yaml:1", "key: value"), False),
         ("zoo.load_config_file('evil.yaml', SACConfig)", ConfigError, ("evil.yaml:1", "tags"), True),
+        ("zoo.load_config_file('heir.yaml', SACConfig)", ConfigError, ("heir.yaml:2", "'sac/default'"), True),
+        ("zoo.load_config_file('expression.yaml', SACConfig)", ConfigError, ("{type: linear", "Nothing"), True),
+        ("zoo.load_config_file('zoo:sac/x', SACConfig)", FileNotFoundError, ("'sac/x'", "sac/Pendulum-v1"), False),
+        ("zoo.make('sac', 'x', settings='defualt')", FileNotFoundError, ("'sac/defualt'", "sac/default"), False),
+        ("zoo.make('sac', 'x', settings=3)", TypeError, ("3", "name"), False),
+        ("zoo.agent_manifest('sac', 'Pendulum-v9')", FileNotFoundError, ("sac/Pendulum-v9",), False),
+        ("zoo.pack_agent('nothing', 'x')", FileNotFoundError, ("nothing.zip", "check the path"), False),
+        ("zoo.pack_agent(3, 'x')", TypeError, ("source", "received 3"), False),
+        ("zoo.pack_agent('agent.zip', 3)", TypeError, ("path=3",), False),
+        ("zoo.pack_agent('agent.zip', 'x')", ConfigError, ("env=None", "give one"), True),
+        ("zoo.pack_agent('agent.zip', 'agent.zip')", ConfigError, ("'agent.zip'", "would be lost"), False),
+        ("zoo.pack_agent('agent.zip', 'x', env=MyEnv, episodes=0)", ValueError, ("episodes=0", "at least 1"), False),
+        ("zoo.pack_agent('agent.zip', 'x', env=MyEnv, seed=-1)", ValueError, ("seed=-1", "at least 0"), False),
+        ("zoo.pack_agent('agent.zip', 'x', env=3)", TypeError, ("received 3", "a factory"), False),
+        ("zoo.pack_agent('code.zip', 'x', env=MyEnv)", UntrustedCodeError, ("lr_a", "trust=True"), False),
     ):
         yield Case("The zoo and its files", f"zoo.{code[4:].split('(')[0]}", code, error, words, shown)
 
@@ -976,6 +994,12 @@ def _commands() -> Iterator[Case]:
         ("slc-agents evaluate agent.zip --seed x", 2, ("'x'", "at least 0"), False),
         ("slc-agents evaluate agent.zip --env Pendulum-v1", 1, ("observation space",), False),
         ("slc-agents evaluate agent.zip --epsiodes 3", 2, ("--epsiodes", "--episodes"), False),
+        ("slc-agents evaluate sac", 2, ("sac Pendulum-v1",), False),
+        ("slc-agents evaluate sac Pendulum-v9", 1, ("sac/Pendulum-v9", "no pretrained agent"), True),
+        ("slc-agents evaluate agent.zip Pendulum-v1", 2, ("Pendulum-v1", "'agent.zip'", "sac"), False),
+        ("slc-agents zoo", 2, ("ACTION",), False),
+        ("slc-agents zoo show sac/Pendulum-v9", 1, ("sac/Pendulum-v9", "did you mean 'sac/Pendulum-v1'"), False),
+        ("slc-agents zoo pack agent.zip", 1, ("env=None", "give one"), False),
         ("slc-agents plot", 2, ("RUN",), False),
         ("slc-agents plot nothing", 1, ("nothing", "progress.csv"), True),
         ("slc-agents plot folder", 1, ("folder", "progress.csv"), False),
@@ -994,7 +1018,7 @@ def _compute_kwargs() -> Iterator[Case]:
         ("num_threads", "1.5", ConfigError, "at least 1"),
         ("matmul", "'mkl'", ConfigError, "'default', 'onednn'"),
         ("fused", "'no'", ConfigError, "True or False"),
-        ("graphs", "None", ConfigError, "True or False"),
+        ("graphs", "'yes'", ConfigError, "True or False"),
         ("replay_on_device", "'cuda'", ConfigError, "True or False"),
     ):
         code = f"SACConfig(compute_kwargs={{'{key}': {value}}})"

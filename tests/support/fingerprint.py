@@ -27,6 +27,7 @@ def fingerprint(model: Agent[Any]) -> dict[str, str]:
         "state": _text_hash(state),
         "schedules": _text_hash([state["run"]["finished_epochs"], state["run"]["finished_blocks"]]),
         "metrics": _text_hash(model._learner.metrics_state()),
+        "exploration": _hash(model._learner.exploration_state()),
         "callbacks": _text_hash(model.callbacks.state_dict()),
     }
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from slc_agents import SAC, zoo, zoo_files
+from slc_agents.agents.evaluation import recorded_evaluation
+from slc_agents.errors import ConfigError
+from slc_agents.zoo import configs
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"policy_kwargs": {"hidden_sizes": [8]}, "batch_size": 8}
@@ -35,6 +38,36 @@ def test_learn_without_a_number_runs_for_the_files_own_length() -> None:
 
     zoo.make("sac", "Pendulum-v1", seed=3, **SMALL).learn(callback=stop)
     assert stopped == [length.epochs * length.steps_per_epoch]
+
+
+def test_settings_of_another_environment_and_those_for_any() -> None:
+    model = zoo.make("sac", "MountainCarContinuous-v0", settings="default", seed=3, **SMALL)
+    assert model.config == zoo.load_config("sac", "default", seed=3, **SMALL)
+    assert model.observation_space.shape == (2,)
+    model = zoo.make("sac", "MountainCarContinuous-v0", settings="Pendulum-v1", seed=3, **SMALL)
+    assert model.config == zoo.load_config("sac", "Pendulum-v1", seed=3, **SMALL)
+    # Never without being asked for.
+    with pytest.raises(FileNotFoundError, match="sac/default is for any environment"):
+        zoo.make("sac", "MountainCarContinuous-v0")
+
+
+def test_what_the_policy_refuses_is_found_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sac").mkdir()
+    path = tmp_path / "sac" / "Pendulum-v1.yaml"
+    path.write_text("epochs: 1\npolicy_kwargs:\n  n_critics: 1\n  hidden_sizes: [0]\n")
+    monkeypatch.setattr(configs, "zoo_configs_folder", lambda: tmp_path)
+    with pytest.raises(ConfigError, match=r"Pendulum-v1\.yaml:4: policy_kwargs: hidden_sizes=\[0\]"):
+        zoo.make("sac", "Pendulum-v1")
+    with pytest.raises(ValueError, match=r"^policy_kwargs: hidden_sizes=\[-1\]"):
+        zoo.make("sac", "Pendulum-v1", policy_kwargs={"hidden_sizes": [-1]})
+    path.write_text("epochs: 1\npolicy_kwargs: {net_arch: [8]}\n")
+    with pytest.raises(
+        ConfigError, match=r"Pendulum-v1\.yaml:2: policy_kwargs of MlpPolicy .*'net_arch'.*hidden_sizes"
+    ):
+        zoo.make("sac", "Pendulum-v1")
+    path.write_text("device: tpu\n")
+    with pytest.raises(ConfigError, match=r"Pendulum-v1\.yaml:1: device='tpu'"):
+        zoo.make("sac", "Pendulum-v1")
 
 
 def test_make_refuses_what_it_does_not_know() -> None:
@@ -67,6 +100,27 @@ def test_pretrained_agents_are_found_by_name(tmp_path: Path, monkeypatch: pytest
     )
     with pytest.raises(FileNotFoundError, match="did you mean 'sac/Pendulum-v1'"):
         zoo.load_agent("sac", "Pendulm-v1")
+    said = zoo.agent_manifest("SAC", "Pendulum-v1")
+    assert (said["class"], said["counters"]["num_timesteps"], said["config"]["seed"]) == ("SAC", 0, 1)
+
+
+def test_every_pretrained_agent_says_how_good_it_is() -> None:
+    for name in zoo.list_agents():
+        algo, env_id = name.split("/", 1)
+        said = zoo.agent_manifest(algo, env_id)
+        assert (said["class"].lower(), said["env_id"]) == (algo, env_id)
+        evaluation = recorded_evaluation(name, said)
+        assert evaluation is not None
+        assert evaluation["episodes"] >= 100
+        assert evaluation["deterministic"] is True
+        assert said["settings"] == {"zoo": name, "changed": []}
+        assert said["counters"]["num_timesteps"] > 0
+        assert said["left_out"] == ["optimizers", "target_networks"]
+        assert "code.pkl" not in said["members"]
+        assert zoo.agent_path(algo, env_id).stat().st_size <= 4 * 2**20
+        model = zoo.load_agent(algo, env_id)
+        action, _ = model.predict(model.observation_space.sample(), deterministic=True)
+        assert model.action_space.contains(action)
 
 
 def test_importing_the_zoo_imports_no_backend() -> None:

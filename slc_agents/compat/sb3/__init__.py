@@ -1,7 +1,8 @@
-"""Agents that Stable-Baselines3's SAC saved: `load_agent` makes ours of them, without running code from the file."""
+"""Stable-Baselines3's files: agents that its SAC saved, and settings of RL Baselines3 Zoo. No code from them is run."""
 
 from __future__ import annotations
 
 from slc_agents.compat.sb3.agent import load_agent
+from slc_agents.compat.sb3.zoo import ZooConfig, read_zoo_config
 
-__all__ = ["load_agent"]
+__all__ = ["ZooConfig", "load_agent", "read_zoo_config"]

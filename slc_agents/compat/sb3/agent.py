@@ -17,7 +17,7 @@ from slc_agents.agents.files import KnownSpaces
 from slc_agents.compat.sb3.files import SB3File, read_file, reading
 from slc_agents.compat.sb3.networks import Layout, read_layout, translate_tensors
 from slc_agents.compat.sb3.normalization import Statistics, read_normalizer
-from slc_agents.compat.sb3.settings import translate_settings
+from slc_agents.compat.sb3.settings import translate_noise, translate_settings
 from slc_agents.compat.sb3.spaces import PrintedBox, PrintedSpace, fit_space, make_space, parse_space
 from slc_agents.envs import EnvLike, make_vector_env
 from slc_agents.errors import UnsupportedSpaceError
@@ -28,10 +28,6 @@ __all__ = ["load_agent"]
 
 FROM_THE_FILE = ("policy_kwargs", "start_policy", "start_policy_parts")
 COUNTERS = {"num_timesteps": "num_timesteps", "num_episodes": "_episode_num", "n_updates": "_n_updates"}
-GSDE_NOTE = (
-    "use_sde=True: the policy, its standard deviation and what training makes of it are those of the file, but "
-    "exploration draws its noise anew in every step, as sde_sample_freq=1 does"
-)
 
 
 class _Spaces(NamedTuple):
@@ -120,6 +116,9 @@ def _make_agent(
     if layout.has_images:
         policy_kwargs["channels"] = "last" if known.channels_last else "first"
     policy_kwargs["normalize_observations"] = vec_normalize is not None
+    noise_notes: list[str] = []
+    if layout.policy == "GSDEPolicy":
+        policy_kwargs["noise_steps"], noise_notes = translate_noise(file)
     normalizer = {} if vec_normalize is None else read_normalizer(vec_normalize, known.observation)
     settings, notes = translate_settings(file, overrides)
     config = SACConfig(**{**settings, "policy_kwargs": policy_kwargs, **overrides})
@@ -135,8 +134,7 @@ def _make_agent(
         taken = {name: array for name, array in {**tensors, **normalizer}.items() if not name.startswith(fresh)}
         model.set_parameters({**taken, **initial})
     model._state = TrainingState(**counters)
-    sde_notes = [GSDE_NOTE] if layout.policy == "GSDEPolicy" else []
-    return model, [*sde_notes, *notes, *more_notes]
+    return model, [*noise_notes, *notes, *more_notes]
 
 
 def _find_spaces(file: SB3File, printed: PrintedSpace, layout: Layout, env: VectorEnv[Any, Any, Any] | None) -> _Spaces:

@@ -1,21 +1,31 @@
-"""Stable-Baselines3's hyperparameters as ours."""
+"""The hyperparameters in a model's file of Stable-Baselines3 as ours."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import pickletools
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from slc_agents.compat.sb3.files import SB3File
-from slc_agents.errors import ArchiveError
+from slc_agents.compat.sb3.hyperparameters import (
+    RATES,
+    TrainFrequency,
+    kept_noise,
+    moves_targets_each_step,
+    rates,
+    temperature,
+    training_times,
+    update_ratio,
+)
+from slc_agents.errors import ArchiveError, check_number, check_whole_number
 from slc_agents.schedulers import LinearScheduler
 
-__all__ = ["translate_settings"]
+__all__ = ["translate_noise", "translate_settings"]
 
 ADAM = "<class 'torch.optim.adam.Adam'>"
-RATES = ("lr_a", "lr_c", "lr_alpha")
 _INTEGERS = ("BININT", "BININT1", "BININT2")  # instructions of a pickle
 
 
@@ -30,21 +40,22 @@ def translate_settings(file: SB3File, given: Container[str]) -> tuple[dict[str, 
         Our hyperparameters, and what of theirs has no counterpart, a sentence each.
     """
     notes: list[str] = []
-    settings = {
-        "gamma": file.get("gamma"),
-        "polyak": 1.0 - _number(file, "tau"),
-        "batch_size": file.get("batch_size"),
-        "replay_size": file.get("buffer_size"),
-        "start_steps": file.get("learning_starts"),
-        "update_after": file.get("learning_starts"),
-        "target_entropy": None if file.get("target_entropy") == "auto" else _number(file, "target_entropy"),
-        "seed": file.get("seed"),
-        **_temperature(file),
-        **_learning_rates(file, given, notes),
-        **_update_ratio(file, given, notes),
-    }
+    with _naming(file):
+        settings = {
+            "gamma": file.get("gamma"),
+            "polyak": 1.0 - check_number("tau", file.get("tau")),
+            "batch_size": file.get("batch_size"),
+            "replay_size": file.get("buffer_size"),
+            "target_entropy": None
+            if file.get("target_entropy") == "auto"
+            else check_number("target_entropy", file.get("target_entropy")),
+            "seed": file.get("seed"),
+            **temperature(file.get("ent_coef")),
+            **_learning_rates(file, given, notes),
+            **_training_times(file, given, notes),
+        }
     interval = file.data.get("target_update_interval", 1)
-    if interval != 1 and "polyak" not in given:
+    if not moves_targets_each_step(interval, settings["steps_per_update"]) and "polyak" not in given:
         notes.append(
             f"target_update_interval={interval}: here the targets move with every gradient step; set polyak=..."
         )
@@ -59,26 +70,39 @@ def translate_settings(file: SB3File, given: Container[str]) -> tuple[dict[str, 
     return settings, notes
 
 
+def translate_noise(file: SB3File) -> tuple[int, list[str]]:
+    """Translates for how many steps a model with state-dependent exploration keeps its noise.
+
+    Returns:
+        `noise_steps`, and what of it has no counterpart, a sentence each.
+    """
+    with _naming(file):
+        sample_freq = check_whole_number("sde_sample_freq", file.data.get("sde_sample_freq", -1), -1)
+    frequency = _train_frequency(file.get("train_freq"))
+    kept = kept_noise(sample_freq, frequency)
+    if kept is not None:
+        return kept, []
+    kept = max(sample_freq, 1)
+    note = (
+        f"use_sde=True: sde_sample_freq is {sample_freq} and train_freq {_shown(frequency)}: there exploration keeps "
+        f"its noise for stretches of different lengths, here for {kept} each"
+    )
+    return kept, [note]
+
+
+@contextlib.contextmanager
+def _naming(file: SB3File) -> Iterator[None]:
+    """Names the file in an error about one of its values."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except ValueError as error:
+        raise ArchiveError(f"{file.path}: {error}") from None
+
+
 def _readable(entry: Any) -> Mapping[str, Any]:
     return entry if isinstance(entry, Mapping) else {}
-
-
-def _number(file: SB3File, name: str) -> float:
-    value = file.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ArchiveError(f"{file.path}: {name} is {value!r}; a number is needed")
-    return float(value)
-
-
-def _temperature(file: SB3File) -> dict[str, Any]:
-    """Their ent_coef is a fixed number, or "auto" or "auto_0.1" for a learned temperature that starts at 1 or 0.1."""
-    value = file.get("ent_coef")
-    try:
-        if isinstance(value, str) and value.partition("_")[0] == "auto":
-            return {"alpha": float(value.partition("_")[2] or 1.0), "adaptive_temperature": True}
-        return {"alpha": float(value), "adaptive_temperature": False}
-    except (TypeError, ValueError):
-        raise ArchiveError(f"{file.path}: ent_coef is {value!r}; a number, 'auto' or 'auto_0.1' is needed") from None
 
 
 def _learning_rates(file: SB3File, given: Container[str], notes: list[str]) -> dict[str, Any]:
@@ -86,52 +110,53 @@ def _learning_rates(file: SB3File, given: Container[str], notes: list[str]) -> d
     value = file.get("learning_rate")
     entry = _readable(value)
     kind = str(entry.get(":type:")).rpartition(".")[2].removesuffix("'>")
-    rate: Any
     if not isinstance(value, bool) and isinstance(value, (int, float)):
-        rate = float(value)
-    elif kind == "ConstantSchedule" and isinstance(entry.get("val"), (int, float)):
-        rate = float(entry["val"])
-    elif kind == "LinearSchedule" and entry.get("end_fraction") == 1.0:
-        rate = LinearScheduler(float(entry["start"]), float(entry["end"]))
-    else:
-        try:
-            rate = float(file.optimizers["actor"]["param_groups"][0]["lr"])
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise ArchiveError(f"{file.path}: its actor's optimiser says no learning rate") from None
-        if any(name not in given for name in RATES):
-            notes.append(
-                f"learning_rate is a schedule, which is code: its last rate, {rate:g}, is taken for all three "
-                "optimisers from now on; set lr_a=..., lr_c=... and lr_alpha=..., each a number or a Scheduler"
-            )
-    return {**dict.fromkeys(RATES, rate), "lr_decay_type": "constant", "lr_decay_ref": "step"}
-
-
-def _update_ratio(file: SB3File, given: Container[str], notes: list[str]) -> dict[str, int]:
-    """They count steps of all parallel environments together, we transitions; -1: as many as there are new ones."""
-    n_envs, gradient_steps = file.data.get("n_envs", 1), file.get("gradient_steps")
-    if not isinstance(n_envs, int) or not isinstance(gradient_steps, int):
-        raise ArchiveError(f"{file.path}: n_envs={n_envs!r}, gradient_steps={gradient_steps!r}: numbers are needed")
-    frequency = _train_frequency(file.get("train_freq"))
-    if frequency is not None and frequency[1] == "step" and gradient_steps != 0:
-        transitions = frequency[0] * n_envs
-        return {"update_every": transitions, "steps_per_update": transitions if gradient_steps < 0 else gradient_steps}
-    if "update_every" not in given or "steps_per_update" not in given:
-        shown = "can't be read" if frequency is None else f"is {frequency[0]} {frequency[1]}s"
+        return rates(float(value))
+    if kind == "ConstantSchedule" and isinstance(entry.get("val"), (int, float)):
+        return rates(float(entry["val"]))
+    if kind == "LinearSchedule" and entry.get("end_fraction") == 1.0:
+        return rates(LinearScheduler(float(entry["start"]), float(entry["end"])))
+    try:
+        rate = float(file.optimizers["actor"]["param_groups"][0]["lr"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ArchiveError(f"{file.path}: its actor's optimiser says no learning rate") from None
+    if any(name not in given for name in RATES):
         notes.append(
-            f"train_freq {shown}, gradient_steps is {gradient_steps}: one gradient step is taken for each environment "
-            "step; set update_every=... and steps_per_update=..."
+            f"learning_rate is a schedule, which is code: its last rate, {rate:g}, is taken for all three "
+            "optimisers from now on; set lr_a=..., lr_c=... and lr_alpha=..., each a number or a Scheduler"
         )
-    return {"update_every": 1, "steps_per_update": 1}
+    return rates(rate)
 
 
-def _train_frequency(entry: Any) -> tuple[int, str] | None:
+def _training_times(file: SB3File, given: Container[str], notes: list[str]) -> dict[str, int]:
+    n_envs = check_whole_number("n_envs", file.data.get("n_envs", 1))
+    gradient_steps = check_whole_number("gradient_steps", file.get("gradient_steps"), -1)
+    frequency = _train_frequency(file.get("train_freq"))
+    ratio = update_ratio(frequency, gradient_steps, n_envs)
+    if ratio is None:
+        ratio = {"update_every": 1, "steps_per_update": 1}
+        if "update_every" not in given or "steps_per_update" not in given:
+            notes.append(
+                f"train_freq {_shown(frequency)}, gradient_steps is {gradient_steps}: one gradient step is taken for "
+                "each environment step; set update_every=... and steps_per_update=..."
+            )
+    starts = check_whole_number("learning_starts", file.get("learning_starts"), 0)
+    acts_at_once = bool(file.data.get("use_sde")) and bool(file.data.get("use_sde_at_warmup"))
+    return {**ratio, **training_times(starts, ratio["update_every"], n_envs, acts_at_once=acts_at_once)}
+
+
+def _shown(frequency: TrainFrequency | None) -> str:
+    return "can't be read" if frequency is None else f"is {frequency.number} {frequency.unit}s"
+
+
+def _train_frequency(entry: Any) -> TrainFrequency | None:
     """Reads a train_freq: a number, or a pickled pair of a number and a unit, of which no attribute is readable.
 
     The pickle is not loaded. Its instructions are listed, which runs none of them, and the one number and the one unit
     that they mention are taken.
     """
     if isinstance(entry, int) and not isinstance(entry, bool):
-        return entry, "step"
+        return TrainFrequency(entry, "step")
     try:
         instructions = list(pickletools.genops(base64.b64decode(_readable(entry)[":serialized:"], validate=True)))
     except (KeyError, TypeError, ValueError, binascii.Error):
@@ -141,4 +166,4 @@ def _train_frequency(entry: Any) -> tuple[int, str] | None:
     units = texts & {"step", "episode"}
     if "trainfreq" not in texts or len(numbers) != 1 or len(units) != 1 or numbers[0] < 1:
         return None
-    return numbers[0], units.pop()
+    return TrainFrequency(numbers[0], units.pop())
