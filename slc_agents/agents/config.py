@@ -389,11 +389,11 @@ class AgentConfig:
 
     start_policy: Annotated[Any, BeforeValidator(_start_policy)] = None
     """Where training starts from: the path of a saved agent or run folder, a zoo name, a live model, or the path of
-    what stable-learning-control's SAC saved with PyTorch (`model_state.pt`, or the folder of its run)."""
+    what stable-learning-control saved with PyTorch for the same algorithm (`model_state.pt`, or its run's folder)."""
 
     start_policy_parts: Annotated[tuple[StartPolicyPart, ...], Field(min_length=1)] = ("networks",)
-    """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`,
-    `optimizers`, `buffer`. What isn't taken starts fresh."""
+    """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`
+    (with LAC's other multiplier), `optimizers`, `buffer`. What isn't taken starts fresh."""
 
     export: Bool = False
     """Whether a TorchScript file of the deterministic policy is written into the output folder when training ends."""
