@@ -13,7 +13,9 @@ import numpy as np
 
 __all__ = ["Stream", "draw_seed", "generator_state", "make_generator", "make_seed", "set_generator_state"]
 
-Stream: TypeAlias = Literal["network", "action", "predict", "learner", "buffer", "env", "test", "eval", "histogram"]
+Stream: TypeAlias = Literal[
+    "network", "action", "predict", "learner", "buffer", "env", "test", "eval", "histogram", "sampler", "trial"
+]
 
 
 def draw_seed() -> int:

@@ -5,28 +5,35 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.errors import ConfigError, check_whole_number
 from slc_agents.zoo import parse_yaml
 
-__all__ = ["add_hyperparameters", "given_hyperparameters", "positive_int", "seed", "suggestion"]
+__all__ = ["add_hyperparameters", "given_hyperparameters", "positive_int", "positive_number", "seed", "suggestion"]
 
 PREFIX = "hyperparameter."
 TEXTS = ("device", "start_policy")  # taken as they stand: a path need not be YAML
 
 
-def add_hyperparameters(parser: argparse.ArgumentParser, config_classes: Mapping[str, type[AgentConfig]]) -> None:
+def add_hyperparameters(
+    parser: argparse.ArgumentParser,
+    config_classes: Mapping[str, type[AgentConfig]],
+    *,
+    without: Collection[str] = (),
+) -> None:
     """Adds an option for each hyperparameter of each algorithm.
 
     Args:
         parser: The command's parser.
         config_classes: The config classes by the algorithms' names.
+        without: Hyperparameters that the command has no use for.
     """
     group = parser.add_argument_group(
         "hyperparameters",
@@ -39,6 +46,8 @@ def add_hyperparameters(parser: argparse.ArgumentParser, config_classes: Mapping
         for field in dataclasses.fields(config_class):
             fields.setdefault(field.name, {})[algo] = field
     for name, by_algo in fields.items():
+        if name in without:
+            continue
         config_class = config_classes[next(iter(by_algo))]
         only = "" if len(by_algo) == len(config_classes) else f"Only {', '.join(by_algo)}. "
         text = f"{only}{config_class.descriptions()[name]} (default: {_defaults(by_algo)})".replace("%", "%%")
@@ -73,6 +82,17 @@ def positive_int(text: str) -> int:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is needed")
+
+
+def positive_number(text: str) -> float:
+    """Reads a finite number above 0; the type of an option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is needed")
+    return number
 
 
 def seed(text: str) -> int:

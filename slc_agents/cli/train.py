@@ -35,7 +35,6 @@ from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_fi
 __all__ = ["EVALUATION_FILE", "add_command", "run"]
 
 EVALUATION_FILE = "evaluation.json"
-POLICY = "MlpPolicy"
 EVAL_EPISODES = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -68,7 +67,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--policy",
         metavar="NAME",
-        help=f"MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: {POLICY})",
+        help="MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: that of the settings, else MlpPolicy)",
     )
     options.add_argument(
         "--total-timesteps",
@@ -283,7 +282,7 @@ def _settings(
         settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
     else:
         settings, source = nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
-    return _make_config(args, config_class, settings, overrides), settings, args.policy or POLICY, source
+    return _make_config(args, config_class, settings, overrides), settings, args.policy or settings.policy, source
 
 
 def _make_config(

@@ -20,7 +20,7 @@ def make(
     env_id: str,
     *,
     settings: str | None = None,
-    policy: str | type = "MlpPolicy",
+    policy: str | type | None = None,
     env: EnvLike | None = None,
     eval_env: EnvLike | None = None,
     seed: int | None = None,
@@ -34,7 +34,7 @@ def make(
         env_id: Id of the environment.
         settings: Whose settings to take: those for another environment, by its id, or `default`, for one of which
             nothing is known. None: those for `env_id`.
-        policy: As in the agent's class.
+        policy: As in the agent's class; None: the settings' own.
         env: What to train on; None: the environment of that id.
         eval_env: As in the agent's class.
         seed: Seed of all random streams; None: the settings' own, or one that is drawn.
@@ -54,6 +54,7 @@ def make(
     file = read_config_file(config_path(algo, env_id if settings is None else settings))
     config = file.make(agent.config_class, **overrides)
     with file.placing_errors(overrides):
+        policy = file.policy if policy is None else policy
         return agent(policy, env_id if env is None else env, config, eval_env=eval_env, verbose=verbose)
 
 

@@ -1,8 +1,8 @@
 """The zoo's settings: plain YAML, in which every key is a hyperparameter and no value is ever run.
 
 A file is read as YAML of plain values, once it was seen to be small, flat and free of anchors, aliases and tags. It may
-inherit another file's settings, which its own replace. Then the config class validates them, as it validates keywords;
-an error says the file and the line.
+inherit another file's settings, which its own replace, and name a policy. Then the config class validates them, as it
+validates keywords; an error says the file and the line.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT",
     "INHERITS",
+    "POLICY",
     "ConfigFile",
     "Place",
     "config_path",
@@ -43,6 +44,7 @@ __all__ = [
 
 DEFAULT = "default"  # name of the settings to begin with where nothing is known of an environment
 INHERITS = "inherits"  # the key that names the settings which a file's own replace
+POLICY = "policy"  # the key that names the policy, which is no hyperparameter
 KEYWORDS = "_kwargs"  # how hyperparameters end that hold keywords, which are inherited one by one
 
 
@@ -139,19 +141,32 @@ class ConfigFile:
     values: Mapping[str, Any]
     places: Mapping[tuple[str, ...], Place]
 
+    @property
+    def policy(self) -> str:
+        """The policy's name.
+
+        Raises:
+            ConfigError: If it is no name.
+        """
+        policy = self.values.get(POLICY, "MlpPolicy")
+        if not isinstance(policy, str):
+            raise ConfigError(f"{self.places[POLICY,]}: {POLICY}: received {policy!r:.60}; a name is needed")
+        return policy
+
     def make(self, config_class: type[ConfigT], **overrides: Any) -> ConfigT:
         """Makes the config object; see `load_config_file`."""
         from slc_agents.agents.config import FOREIGN_NAMES
 
         names = [field.name for field in dataclasses.fields(config_class)]
         reject_unknown_keywords(overrides, names, config_class.__name__, FOREIGN_NAMES)
-        for key, value in self.values.items():
+        values = {key: value for key, value in self.values.items() if key != POLICY}
+        for key, value in values.items():
             try:
                 reject_unknown_keywords([key], names, config_class.__name__, FOREIGN_NAMES)
             except TypeError as error:
                 raise ConfigError(f"{self.places[key,]}: {error} (received {key}: {value!r:.80})") from None
         with self.placing_errors(overrides):
-            return config_class(**{**_without_companions(self.values, overrides), **overrides})
+            return config_class(**{**_without_companions(values, overrides), **overrides})
 
     @contextmanager
     def placing_errors(self, overrides: Collection[str] = ()) -> Iterator[None]:

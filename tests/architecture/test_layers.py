@@ -20,7 +20,7 @@ LAYERS = [
     },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
-    {"zoo", "cli", "compat", "policies", "evaluation", "__main__", "__init__"},
+    {"zoo", "tuning", "cli", "compat", "policies", "evaluation", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIDEWAYS = {  # what may be imported from the same layer; the lowest one must only have no circles
@@ -28,7 +28,9 @@ SIDEWAYS = {  # what may be imported from the same layer; the lowest one must on
     ("callbacks", "envs"),
     ("training", "envs"),
     ("pytorch", "buffers"),
+    ("tuning", "zoo"),
     ("cli", "zoo"),
+    ("cli", "tuning"),
     ("cli", "compat"),
     ("cli", "evaluation"),
     ("__main__", "cli"),
@@ -155,12 +157,12 @@ def test_the_package_itself_imports_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["schedulers", "buffers", "callbacks", "policies", "evaluation", "envs", "zoo", "compat"]
+    "module", ["schedulers", "buffers", "callbacks", "policies", "evaluation", "envs", "zoo", "tuning", "compat"]
 )
 def test_public_modules_cost_no_backend(module: str) -> None:
     loaded = loaded_by(f"import slc_agents.{module}")
     assert f"slc_agents.{module}" in loaded
-    assert not loaded & (BACKENDS | {"mujoco", "pygame", "wandb", "matplotlib", "tensorboard"})
+    assert not loaded & (BACKENDS | {"mujoco", "pygame", "wandb", "matplotlib", "tensorboard", "optuna"})
 
 
 def test_making_the_agent_s_class_known_costs_no_backend() -> None:

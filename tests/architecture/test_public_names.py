@@ -49,6 +49,7 @@ PUBLIC = {
         *("load_config", "list_configs", "list_agents", "make", "load_agent", "agent_manifest"),
         *("pack_agent", "push_to_hub", "load_from_hub"),
     ],
+    "slc_agents.tuning": ["Tuner", "TuningResult", "SearchSpace", "Task"],
     "slc_agents.compat": [],
     "slc_agents.errors": ["SlcAgentsError", "ConfigError", "ArchiveError", "UnsupportedSpaceError", "NonFiniteError"],
 }

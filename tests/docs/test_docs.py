@@ -2,9 +2,10 @@
 
 The examples' trainings are cut short, which changes no line of an example: `learn` makes at most `STEPS` environment
 steps, gradient steps begin after at most `UPDATE_AFTER`, a block has at most `GRADIENT_STEPS` of them, networks have 8
-units where an example doesn't choose, buffers are small, an evaluation has at most 2 episodes, and what callbacks do
-every so many steps they do at least every `PERIOD`. So an example's promises about time and return aren't tested here,
-but every line of it runs, gradient steps, evaluations and stops included.
+units where an example doesn't choose, buffers are small, an evaluation has at most 2 episodes, a search at most 2
+trials of 2 evaluations, and what callbacks do every so many steps they do at least every `PERIOD`. So an example's
+promises about time and return aren't tested here, but every line of it runs, gradient steps, evaluations and stops
+included.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from slc_agents.compat import sb3, slc
 from slc_agents.pytorch import policies
 from slc_agents.pytorch.learner import TorchLearner
 from slc_agents.training import evaluation
+from slc_agents.tuning import Tuner
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -68,8 +70,8 @@ def prose(page: Path) -> str:
 @pytest.fixture
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """See the top of this file."""
-    learn, update, run_episodes = Agent.learn, TorchLearner.update, evaluation.run_episodes
-    make, make_periodic = Agent.__init__, Periodic.__init__
+    learn, update, run_episodes, search = Agent.learn, TorchLearner.update, evaluation.run_episodes, Tuner.run
+    make, make_periodic, make_tuner = Agent.__init__, Periodic.__init__, Tuner.__init__
 
     def short_make(self: Any, policy: Any = "MlpPolicy", env: Any = None, config: Any = None, **keywords: Any) -> None:
         make(self, policy, env, config, **keywords)
@@ -86,10 +88,18 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def short_run(model: Any, env: Any, n_episodes: int, **keywords: Any) -> Any:
         return run_episodes(model, env, min(n_episodes, 2), **keywords)
 
+    def short_make_tuner(self: Any, *args: Any, evaluations: int = 10, **keywords: Any) -> None:
+        make_tuner(self, *args, evaluations=min(evaluations, 2), **keywords)
+
+    def short_search(self: Any, trials: int = 50, **keywords: Any) -> Any:
+        return search(self, min(trials, 2), **keywords)
+
     monkeypatch.setattr(Agent, "__init__", short_make)
+    monkeypatch.setattr(Tuner, "__init__", short_make_tuner)
+    monkeypatch.setattr(Tuner, "run", short_search)
     monkeypatch.setattr(Agent, "learn", short_learn)
     monkeypatch.setattr(TorchLearner, "update", short_update)
-    for module in ("agents.base", "callbacks.evaluation", "training.evaluation"):
+    for module in ("agents.base", "callbacks.evaluation", "training.evaluation", "tuning.training"):
         monkeypatch.setattr(f"slc_agents.{module}.run_episodes", short_run)
     monkeypatch.setattr(Periodic, "__init__", lambda self, every: make_periodic(self, min(every, PERIOD)))
     for net in ("actor", "critic"):

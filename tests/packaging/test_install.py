@@ -59,6 +59,10 @@ def zoo_files(root: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in {".yaml", ".zip"})
 
 
+def spaces(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.glob("slc_agents/tuning/spaces/*.yaml")}
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     result = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
@@ -127,6 +131,8 @@ def test_the_wheel_holds_every_module_the_type_marker_and_the_zoo(wheel: Path, c
     assert {"sac/Pendulum-v1.yaml", "sac/default.yaml", f"agents/{file_name(PRETRAINED)}.zip"} <= set(
         zoo_files(checkout)
     )
+    expected |= spaces(ROOT)
+    assert spaces(ROOT)
     assert expected - files == set()
     assert {name for name in files - expected if ".dist-info/" not in name} == set()
 
@@ -137,7 +143,7 @@ def test_the_wheel_declares_its_command_and_its_extras(wheel: Path) -> None:
         commands = archive.read(f"{info}/entry_points.txt").decode()
         metadata = archive.read(f"{info}/METADATA").decode()
     assert "slc-agents = slc_agents.cli.main:main" in commands
-    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "hub", "docs", "dev"):
+    for extra in ("tensorboard", "wandb", "plot", "onnx", "mujoco", "box2d", "video", "hub", "tune", "docs", "dev"):
         assert f"Provides-Extra: {extra}\n" in metadata
 
 

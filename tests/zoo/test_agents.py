@@ -41,14 +41,14 @@ def test_learn_without_a_number_runs_for_the_files_own_length() -> None:
 
 
 def test_settings_of_another_environment_and_those_for_any() -> None:
-    model = zoo.make("sac", "MountainCarContinuous-v0", settings="default", seed=3, **SMALL)
+    model = zoo.make("sac", "slc/Oscillator-v1", settings="default", seed=3, **SMALL)
     assert model.config == zoo.load_config("sac", "default", seed=3, **SMALL)
-    assert model.observation_space.shape == (2,)
-    model = zoo.make("sac", "MountainCarContinuous-v0", settings="Pendulum-v1", seed=3, **SMALL)
+    assert model.observation_space.shape == (8,)
+    model = zoo.make("sac", "slc/Oscillator-v1", settings="Pendulum-v1", seed=3, **SMALL)
     assert model.config == zoo.load_config("sac", "Pendulum-v1", seed=3, **SMALL)
     # Never without being asked for.
     with pytest.raises(FileNotFoundError, match="sac/default is for any environment"):
-        zoo.make("sac", "MountainCarContinuous-v0")
+        zoo.make("sac", "slc/Oscillator-v1")
 
 
 def test_what_the_policy_refuses_is_found_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +126,6 @@ def test_every_pretrained_agent_says_how_good_it_is() -> None:
 def test_importing_the_zoo_imports_no_backend() -> None:
     code = "import sys; from slc_agents import zoo; zoo.list_configs(); print([m in sys.modules for m in sys.argv[1:]])"
     result = subprocess.run(
-        [sys.executable, "-c", code, "torch", "gymnasium"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, "torch", "mujoco"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[False, False]"

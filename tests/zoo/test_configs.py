@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -349,6 +350,35 @@ def test_a_file_anywhere_inherits_the_zoos(tmp_path: Path) -> None:
 def test_inherits_is_no_hyperparameter() -> None:
     with pytest.raises(TypeError, match="no keyword 'inherits'"):
         zoo.load_config("sac", "Pendulum-v1", inherits="default")
+
+
+def test_a_file_may_name_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "default.yaml").write_text("policy: GSDEPolicy\npolicy_kwargs: {noise_steps: 4}\n")
+    (tmp_path / "own.yaml").write_text("inherits: default\nbatch_size: 8\n")
+    file = zoo.read_config_file(tmp_path / "own.yaml")
+    assert file.policy == "GSDEPolicy"
+    assert file.make(SACConfig) == SACConfig(policy_kwargs={"noise_steps": 4}, batch_size=8)
+    assert zoo.read_config_file(zoo.config_path("sac", "Pendulum-v1")).policy == "MlpPolicy"
+    (tmp_path / "own.yaml").write_text("batch_size: 8\npolicy: [MlpPolicy]\n")
+    with pytest.raises(ConfigError, match=r"own.yaml:2: policy: received \['MlpPolicy'\]; a name is needed"):
+        assert zoo.read_config_file(tmp_path / "own.yaml").policy
+
+
+def test_the_zoo_makes_the_policy_of_the_file_unless_another_is_asked_for() -> None:
+    def make(**kwargs: Any) -> Any:
+        model = zoo.make("sac", "MountainCarContinuous-v0", num_test_episodes=0, replay_size=10, **kwargs)
+        return type(model.policy).__name__
+
+    assert make() == "GSDEPolicy"
+    assert make(policy="MlpPolicy", policy_kwargs={}) == "MlpPolicy"
+
+
+def test_a_policy_that_is_not_there_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sac").mkdir()
+    (tmp_path / "sac" / "Pendulum-v1.yaml").write_text("batch_size: 8\npolicy: MlpPolcy\n")
+    monkeypatch.setattr(configs, "zoo_configs_folder", lambda: tmp_path)
+    with pytest.raises(ConfigError, match=r"Pendulum-v1.yaml:2: policy='MlpPolcy'.*MlpPolicy"):
+        zoo.make("sac", "Pendulum-v1")
 
 
 def test_default_is_there_and_no_task() -> None:
