@@ -434,6 +434,19 @@ def test_bfloat16_is_near_float32(make_learner: Any, make_batch: Any, name: str,
             assert error > 1e-5
 
 
+def test_lyapunov_functions_in_bfloat16_are_near_those_in_float32() -> None:
+    ensemble = LyapunovEnsemble(3, 2, [64, 64], nn.ReLU, n_critics=2)
+    rows = torch.randn(256, 5, generator=torch.Generator().manual_seed(0)).split([3, 2], dim=1)
+    outcomes = []
+    for net in (fuse(ensemble, torch.bfloat16), ensemble):
+        ensemble.zero_grad()
+        values = net(*rows)
+        values.sum().backward()
+        outcomes.append((values.detach(), torch.cat([p.grad.flatten() for p in ensemble.parameters()])))
+    for rounded, exact in zip(*outcomes, strict=True):
+        assert 1e-5 < float((rounded - exact).norm() / exact.norm()) < 0.03
+
+
 def test_bfloat16_keeps_parameters_and_moments_in_float32(make_learner: Any, make_batch: Any) -> None:
     learner = make_learner(**WIDE, compute=BFLOAT16)
     metrics, state = moved(learner, make_batch)
