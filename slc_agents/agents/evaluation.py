@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
     from slc_agents.envs import EnvLike
 
-__all__ = ["episodes_seed", "evaluate_agent", "recorded_evaluation", "score_name", "score_text"]
+__all__ = ["episodes_seed", "evaluate_agent", "recorded_evaluation", "score_digits", "score_name", "score_text"]
 
 
 def episodes_seed(model: Agent[Any], seed: int | None) -> int:
@@ -90,5 +90,10 @@ def score_name(opt_type: object) -> str:
 
 def score_text(evaluation: Mapping[str, Any]) -> str:
     """Says an evaluation's mean and standard deviation: `-150.3 ± 80.2`."""
-    digits = 1 if abs(evaluation["mean"]) >= 10 else 3
+    digits = score_digits(evaluation["mean"])
     return f"{evaluation['mean']:.{digits}f} ± {evaluation['std']:.{digits}f}"
+
+
+def score_digits(score: float) -> int:
+    """Returns how many digits after the point are shown of a score."""
+    return 1 if abs(score) >= 10 else 3

@@ -8,6 +8,7 @@ from typing import Any
 
 from slc_agents.agents.base import Agent
 from slc_agents.agents.evaluation import evaluate_agent, recorded_evaluation, score_name, score_text
+from slc_agents.cli.formatting import count
 from slc_agents.cli.saved_agent import USAGE, add_agent_options, agent_file, saved_agent
 from slc_agents.persistence import read_archive
 
@@ -46,6 +47,5 @@ def run(args: argparse.Namespace) -> int:
 
 def score_line(model: Agent[Any], evaluation: Mapping[str, Any]) -> str:
     """Says an evaluation in one line: `mean return: -150.3 ± 80.2 over 50 episodes`."""
-    episodes = evaluation["episodes"]
-    over = "1 episode" if episodes == 1 else f"{episodes} episodes"
+    over = count(evaluation["episodes"], "episode")
     return f"mean {score_name(model.config.opt_type)}: {score_text(evaluation)} over {over}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import traceback
 import warnings
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 
 import slc_agents
 from slc_agents.cli.exit_codes import FAILED, INTERRUPTED
+from slc_agents.cli.formatting import one_line, plain
 
 __all__ = ["build_parser", "main"]
 
@@ -43,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if "--debug" in arguments:
                 traceback.print_exc()
-            print(f"error: {_one_line(error)}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
             return FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Makes the parser of all commands."""
-    from slc_agents.cli import enjoy, evaluate, export, plot, train, tune, zoo
+    from slc_agents.cli import enjoy, evaluate, export, plot, report, train, tune, zoo
 
     # Understood before and after the command's name; each parser would overwrite the other's answer with a default.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"slc-agents {slc_agents.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, enjoy, export, plot, tune, zoo):
+    for command in (train, evaluate, enjoy, export, plot, report, tune, zoo):
         command.add_command(commands, common)
     return parser
 
@@ -72,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {_plain(message)} (see {self.prog} --help)\n")
+        self.exit(2, f"error: {plain(message)} (see {self.prog} --help)\n")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -82,6 +82,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         command: argparse.ArgumentParser = args.parser
         flags = [flag for flag in unknown if flag.startswith("-")]
         command.error(f"unknown {'option' if flags else 'argument'} {(flags or unknown)[0]}{_hint(args, flags)}")
+    args.arguments = arguments  # as they were given, for what records them
     return args
 
 
@@ -93,19 +94,6 @@ def _hint(args: argparse.Namespace, flags: list[str]) -> str:
     return suggestion(args.parser, flags[0])
 
 
-def _one_line(error: BaseException) -> str:
-    """Says an error in one line; with its type where that is part of the message, or the message is empty."""
-    from gymnasium.error import Error as GymnasiumError
-
-    from slc_agents.errors import SlcAgentsError
-
-    text = _plain(" ".join([str(error), *getattr(error, "__notes__", ())]))
-    speaks_for_itself = isinstance(error, (SlcAgentsError, GymnasiumError, OSError, ValueError, TypeError, ImportError))
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    return text if text and speaks_for_itself else f"{type(error).__name__}: {text} (--debug shows where)"
-
-
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -114,9 +102,4 @@ def _show_warning(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    print(f"warning: {_plain(str(message))}", file=sys.stderr if file is None else file)
-
-
-def _plain(text: str) -> str:
-    """Returns a text in one line, without a terminal's colours."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    print(f"warning: {plain(str(message))}", file=sys.stderr if file is None else file)

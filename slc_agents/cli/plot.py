@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.cli.curves import CURVE_FILE, DEFAULT_X, DEFAULT_Y, draw_run, draw_runs
+from slc_agents.cli.flags import positive_int
+from slc_agents.cli.multi_seed import seed_folders
 
 __all__ = ["add_command", "run"]
 
@@ -18,13 +20,13 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         usage="%(prog)s RUN [RUN ...] [options]",
         help="draw learning curves of runs",
         description="Draw learning curves. Runs that differ in nothing but the seed become one curve: their mean, and "
-        "its 95% confidence interval by Student's t distribution.",
+        "its 95% confidence interval by Student's t distribution. A folder of several seeds is such a curve too.",
         epilog="example: slc-agents plot runs/a-seed1 runs/a-seed2 runs/b --out comparison.png",
         parents=[common],
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders")
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders, or folders of several seeds")
     parser.add_argument(
         "--x", metavar="COLUMN", help=f"column of progress.csv for the horizontal axis (default: {DEFAULT_X})"
     )
@@ -32,6 +34,21 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--y",
         metavar="COLUMN",
         help=f"column for the vertical axis (default: the first that is there of {', '.join(DEFAULT_Y)})",
+    )
+    parser.add_argument(
+        "--smooth",
+        metavar="N",
+        type=positive_int,
+        default=1,
+        help="rows of the log around each that its value is averaged over (default: 1, as they are)",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="TEXT",
+        dest="labels",
+        action="append",
+        help="what a curve is called; once for each curve, in their order (default: the folder's name, and what "
+        "differs from the others)",
     )
     parser.add_argument(
         "--out",
@@ -47,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     alone = runs[0] if len(runs) == 1 else None
     home = alone if alone is not None and alone.is_dir() else Path()
     out = args.out or home / CURVE_FILE
-    if alone is not None and args.x is None and args.y is None:
-        draw_run(alone, out)
+    as_given = args.x is None and args.y is None and args.labels is None
+    if alone is not None and as_given and seed_folders(alone) is None:
+        draw_run(alone, out, smooth=args.smooth)
     else:
-        draw_runs(runs, out, x=args.x, y=args.y)
+        draw_runs(runs, out, x=args.x, y=args.y, smooth=args.smooth, labels=args.labels)
     print(f"figure: {out}")
     return 0

@@ -1,4 +1,4 @@
-"""A run's folder as `slc-agents train` keeps it: what the run is to be, and the points from which it can go on."""
+"""A run's folder as `slc-agents train` keeps it: what the run is to be, who worked on it, and where it can go on."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from slc_agents.callbacks import CheckpointCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
+from slc_agents.cli.launch import FINISHED, Launch
 from slc_agents.errors import ConfigError
 from slc_agents.logger import PROGRESS_FILE
 
-__all__ = ["RUN_FILE", "RunCheckpoints", "RunPlan", "checkpoints", "finish", "refuse_used", "remove_partial_files"]
+__all__ = [
+    "RUN_FILE",
+    "SEEDS_FILE",
+    "RunCheckpoints",
+    "RunPlan",
+    "checkpoints",
+    "finish",
+    "refuse_used",
+    "remove_partial_files",
+    "write_json",
+]
 
 RUN_FILE = "run.json"
+SEEDS_FILE = "seeds.json"  # of a folder that holds a run for each of several seeds
 CHECKPOINTS = "checkpoints"
 KEPT = 2  # the newest, and the one before in case a disk spoils it
 _NAME = re.compile(r"checkpoint_(\d+)_steps\.zip")
@@ -26,7 +38,7 @@ _NAME = re.compile(r"checkpoint_(\d+)_steps\.zip")
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is to be: all that is needed to begin it again, or to go on with it.
+    """What a run is to be: all that is needed to begin it again, or to go on with it; and who worked on it.
 
     Attributes:
         algo: Name of the algorithm.
@@ -38,6 +50,8 @@ class RunPlan:
         checkpoint_seconds: Seconds between two checkpoints; None: by steps.
         config: The hyperparameters, in plain values.
         finished: Whether it has reached its end, and was evaluated.
+        command: The command line that planned it; None where it wasn't recorded, as the launches.
+        launches: The processes that have worked on it.
     """
 
     algo: str
@@ -49,13 +63,33 @@ class RunPlan:
     checkpoint_seconds: float | None
     config: dict[str, Any]
     finished: bool = False
+    command: str | None = None
+    launches: tuple[Launch, ...] = ()
+
+    @property
+    def outcome(self) -> str | None:
+        """How the last launch ended: `finished`, `interrupted`, `failed: ...`; None while it runs, or if killed."""
+        return FINISHED if self.finished else self.launches[-1].outcome if self.launches else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long all launches took, those apart whose end nobody saw; None where nothing is known."""
+        known = [launch.seconds for launch in self.launches if launch.seconds is not None]
+        return sum(known) if known else None
+
+    def begin_launch(self, launch: Launch) -> Self:
+        """Returns it with one launch more."""
+        return replace(self, launches=(*self.launches, launch))
+
+    def end_launch(self, outcome: str, seconds: float) -> Self:
+        """Returns it with the last launch ended."""
+        ended = self.launches[-1].end(outcome, seconds)
+        return replace(self, launches=(*self.launches[:-1], ended), finished=outcome == FINISHED)
 
     def write(self, folder: Path) -> None:
         """Writes it into the run's folder, whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{RUN_FILE}.tmp"
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, folder / RUN_FILE)
+        write_json(folder / RUN_FILE, asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -70,8 +104,10 @@ class RunPlan:
                 f"--resume {folder}: there is no {RUN_FILE}; give the folder of a run that `slc-agents train` has begun"
             )
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            launches = tuple(Launch(**launch) for launch in values.pop("launches", ()))
+            return cls(**values, launches=launches)
+        except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path}: not the file that `slc-agents train` writes: {error}") from error
 
 
@@ -116,14 +152,23 @@ def refuse_used(folder: Path) -> None:
     """Raises a `ConfigError` where a folder is another run's already."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder}: is a file; the run folder must be a new or an empty folder")
-    found = [name for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE, RUN_FILE) if (folder / name).exists()]
+    names = (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE, RUN_FILE, SEEDS_FILE)
+    found = [name for name in names if (folder / name).exists()]
     found += [CHECKPOINTS] if next(checkpoints(folder), None) is not None else []
     if found:
-        going_on = f", or go on with that run: slc-agents train --resume {folder}" if RUN_FILE in found else ""
+        is_known = RUN_FILE in found or SEEDS_FILE in found
+        going_on = f", or go on with that run: slc-agents train --resume {folder}" if is_known else ""
         raise ConfigError(
             f"--out {folder}: holds a run already ({', '.join(found)}), which would be lost; choose another folder"
             f"{going_on}"
         )
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a file of JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def remove_partial_files(folder: Path) -> None:

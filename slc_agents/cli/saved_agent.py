@@ -16,6 +16,7 @@ from slc_agents.agents.base import Agent
 from slc_agents.agents.loading import AGENTS, load
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.cli.flags import positive_int, seed
+from slc_agents.cli.multi_seed import seed_folders
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
 from slc_agents.zoo import agent_path
@@ -37,7 +38,11 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
 
 
 def agent_file(args: argparse.Namespace) -> Path:
-    """Returns the archive of the agent that the arguments name."""
+    """Returns the archive of the agent that the arguments name.
+
+    Raises:
+        ConfigError: If they name a folder of several seeds.
+    """
     path = Path(args.agent)
     is_algo = args.agent.lower() in (name.lower() for name in AGENTS)
     if args.of_env is not None:
@@ -51,6 +56,11 @@ def agent_file(args: argparse.Namespace) -> Path:
         args.parser.error(
             f"{args.agent}: there is no such file or folder; of an agent of the zoo give the environment too, as in "
             f"{args.agent} Pendulum-v1"
+        )
+    seeds = seed_folders(path)
+    if seeds is not None:
+        raise ConfigError(
+            f"{path}: holds several seeds, each with its agent; give one of {', '.join(map(str, seeds.values()))}"
         )
     return path / AGENT_FILE if path.is_dir() else path
 
@@ -81,7 +91,7 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     """Loads the agent that the options name. Gives it and its environment's id.
 
     Raises:
-        ConfigError: If no environment is known.
+        ConfigError: If no environment is known, or the folder is one of several seeds.
     """
     path = agent_file(args)
     with read_archive(path) as archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import os
 import re
 import shlex
 import sys
@@ -17,6 +17,7 @@ from typing import Any
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig, SACConfig
 from slc_agents.agents.evaluation import evaluate_agent
+from slc_agents.agents.files import versions
 from slc_agents.agents.loading import AGENTS, agent_class, load
 from slc_agents.callbacks import CallbackLike, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
@@ -24,17 +25,30 @@ from slc_agents.cli.curves import CURVE_FILE, draw_run
 from slc_agents.cli.evaluate import score_line
 from slc_agents.cli.exit_codes import INTERRUPTED
 from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, positive_int
-from slc_agents.cli.run_folder import RunCheckpoints, RunPlan, checkpoints, finish, refuse_used, remove_partial_files
+from slc_agents.cli.formatting import count
+from slc_agents.cli.launch import FINISHED, Launch, command_line
+from slc_agents.cli.launch import INTERRUPTED as WAS_INTERRUPTED
+from slc_agents.cli.multi_seed import EVALUATION_FILE, MultiSeedPlan, parse_seeds, seed_folders, threads, unfinished
+from slc_agents.cli.run_folder import (
+    RunCheckpoints,
+    RunPlan,
+    checkpoints,
+    finish,
+    refuse_used,
+    remove_partial_files,
+    write_json,
+)
+from slc_agents.cli.run_log import EpochLines, RunLog
 from slc_agents.cli.saved_agent import importable
+from slc_agents.cli.train_seeds import train_seeds
 from slc_agents.compat.sb3 import read_zoo_config
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
-from slc_agents.logger import PROGRESS_FILE, Value, make_logger
+from slc_agents.logger import PROGRESS_FILE, make_logger
 from slc_agents.seeding import draw_seed
 from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_file
 
-__all__ = ["EVALUATION_FILE", "add_command", "run"]
+__all__ = ["add_command", "run"]
 
-EVALUATION_FILE = "evaluation.json"
 EVAL_EPISODES = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -48,7 +62,8 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="train an agent, evaluate it, write its run folder",
         description="Train an agent, evaluate it at the end, and write the agent, its settings, the log, a learning "
         "curve and the evaluation into a run folder. Ctrl-C ends training early, and all the rest is still done; after "
-        "that, and after any other end, `--resume RUN` goes on exactly where the last checkpoint was written.",
+        "that, and after any other end, `--resume RUN` goes on exactly where the last checkpoint was written. "
+        "`--seeds` trains several seeds, each in a process and a run folder of its own.",
         epilog="example: slc-agents train sac Pendulum-v1 --total-timesteps 20000 --seed 1 --lr-a 1e-3 --out runs/x",
         parents=[common],
         allow_abbrev=False,
@@ -77,6 +92,18 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     options.add_argument(
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/ALGO-ENV_ID-seedSEED-DATE-TIME)"
+    )
+    options.add_argument(
+        "--seeds",
+        type=parse_seeds,
+        metavar="SEEDS",
+        help="train several seeds, such as 0..4 or 0,3,7, in the run folders DIR/seed-0, ...",
+    )
+    options.add_argument(
+        "--jobs",
+        type=positive_int,
+        metavar="N",
+        help="how many of the seeds train at once; they share the processors' threads (default: 1)",
     )
     options.add_argument(
         "--config",
@@ -119,21 +146,125 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _begin(args: argparse.Namespace) -> int:
-    """Begins a run."""
+    """Begins a run, or one for each of several seeds."""
     missing = [name for name, value in (("ALGO", args.algo), ("ENV_ID", args.env_id)) if value is None]
     if missing:
         args.parser.error(f"missing: {', '.join(missing)} (or --resume RUN, to go on with a run)")
     if args.trust:
         args.parser.error("--trust goes with --resume")
+    overrides = given_hyperparameters(args)
+    if args.seeds is None and args.jobs is not None:
+        args.parser.error("--jobs goes with --seeds")
+    if args.seeds is not None and "seed" in overrides:
+        args.parser.error("--seed and --seeds: give one of them")
     importable(args.env_id)
     agent = agent_class(args.algo)
-    overrides = given_hyperparameters(args)
+    if args.seeds is not None:
+        return _begin_seeds(args, agent, overrides)
     config, settings, policy, source = _settings(args, agent.config_class, overrides)
     folder = _folder(config)
     refuse_used(folder)
     with settings.placing_errors(overrides):
         model = agent(policy, args.env_id, config)
-    plan = RunPlan(
+    plan = _plan(args, policy, model.config)
+    plan.write(folder)
+    said = f"{agent.__name__} on {args.env_id}, seed {model.seed}; {_origin(source, overrides)}"
+    with RunLog(folder, quiet=args.quiet) as log:
+        return _run(model, plan, folder, args, log, said)
+
+
+def _begin_seeds(args: argparse.Namespace, agent: type[Agent[Any]], overrides: Mapping[str, Any]) -> int:
+    """Plans a run for each seed, and trains them. What is wrong with the settings shows before."""
+    config, settings, policy, source = _settings(args, agent.config_class, {**overrides, "seed": args.seeds[0]})
+    out = Path(config.logger_kwargs["output_dir"]).expanduser()
+    refuse_used(out)
+    configs = [
+        config.replace(seed=seed, logger_kwargs={**config.logger_kwargs, "output_dir": str(out / f"seed-{seed}")})
+        for seed in args.seeds
+    ]
+    folders = [_folder(config) for config in configs]
+    for folder in folders:
+        refuse_used(folder)
+    with settings.placing_errors(overrides):
+        first = agent(policy, args.env_id, configs[0])
+    if first.env is not None:
+        first.env.close()
+    for folder, own in zip(folders, configs, strict=True):
+        _plan(args, policy, own).write(folder)
+    jobs = min(args.jobs or 1, len(configs))
+    relative = {seed: str(folder.relative_to(out)) for seed, folder in zip(args.seeds, folders, strict=True)}
+    plan = MultiSeedPlan(relative, jobs, threads(config.compute_kwargs, jobs))
+    if not args.quiet:
+        print(f"{agent.__name__} on {args.env_id}, {_about(plan)}; {_origin(source, overrides)}", flush=True)
+    launch = Launch.begin(args.arguments, versions(first))
+    return train_seeds(out, plan, launch, _options(args), quiet=args.quiet)
+
+
+def _origin(source: str, overrides: Mapping[str, Any]) -> str:
+    """Says where the settings come from."""
+    changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
+    return f"settings: {source}{changed}"
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """Goes on with a run, or with those of several seeds."""
+    folder = args.resume
+    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq", "seeds")
+    given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        args.parser.error(f"--resume goes on with the run's own settings: leave out {flags}")
+    seeds = seed_folders(folder)
+    if seeds is not None:
+        return _resume_seeds(args, seeds)
+    if args.jobs is not None:
+        args.parser.error("--jobs goes with --seeds, or with --resume of a folder of several seeds")
+    plan = _read_plan(args, folder)
+    if plan.finished:
+        raise ConfigError(f"--resume {folder}: this run has reached its end; there is nothing to go on with")
+    importable(plan.env_id)
+    remove_partial_files(folder)
+    with RunLog(folder, quiet=args.quiet) as log:
+        model = _from_checkpoint(plan, folder, trust=args.trust)
+        goes_on = "" if model is None else f"; going on after {model.num_timesteps:,} steps"
+        if model is None:  # it was killed before there was one, or has only been planned
+            for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
+                (folder / name).unlink(missing_ok=True)
+            agent = agent_class(plan.algo)
+            config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
+            model = agent(plan.policy, plan.env_id, config)
+        said = f"{type(model).__name__} on {plan.env_id}, seed {model.seed}{goes_on}"
+        return _run(model, plan, folder, args, log, said)
+
+
+def _resume_seeds(args: argparse.Namespace, seeds: Mapping[int, Path]) -> int:
+    """Goes on with those of several seeds that have not reached their end."""
+    folder = args.resume
+    plan = MultiSeedPlan.read(folder)
+    for seed_folder in seeds.values():
+        _read_plan(args, seed_folder)
+    left = unfinished(seeds)
+    if not left:
+        raise ConfigError(f"--resume {folder}: all seeds have reached their end; there is nothing to go on with")
+    # Threads as they were, for results to be the same; unless the environment says otherwise.
+    plan = dataclasses.replace(
+        plan, jobs=args.jobs or plan.jobs, threads=os.environ.get("OMP_NUM_THREADS") or plan.threads
+    )
+    if not args.quiet:
+        print(f"{_about(plan)}; going on with {', '.join(map(str, left))}", flush=True)
+    return train_seeds(folder, plan, Launch.begin(args.arguments, {}), _options(args), quiet=args.quiet)
+
+
+def _read_plan(args: argparse.Namespace, folder: Path) -> RunPlan:
+    """Reads what a run is to be; algorithm and environment may be given, but no others."""
+    plan = RunPlan.read(folder)
+    if (args.algo or plan.algo) != plan.algo or (args.env_id or plan.env_id) != plan.env_id:
+        raise ConfigError(f"--resume {folder}: this run is of {plan.algo} on {plan.env_id}; leave these out")
+    return plan
+
+
+def _plan(args: argparse.Namespace, policy: str, config: AgentConfig) -> RunPlan:
+    return RunPlan(
         args.algo,
         args.env_id,
         policy,
@@ -141,38 +272,21 @@ def _begin(args: argparse.Namespace) -> int:
         args.eval_episodes or EVAL_EPISODES,
         args.checkpoint_freq,
         CHECKPOINT_SECONDS if args.checkpoint_freq is None else None,
-        model.config.to_dict(),
+        config.to_dict(),
+        command=command_line(args.arguments),
     )
-    plan.write(folder)
-    changed = f", with {', '.join(overrides)} from the command line" if overrides else ""
-    said = f"{type(model).__name__} on {args.env_id}, seed {model.seed}; settings: {source}{changed}"
-    return _run(model, plan, folder, args, said)
 
 
-def _resume(args: argparse.Namespace) -> int:
-    """Goes on with a run."""
-    folder = args.resume
-    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq")
-    given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
-    if given:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        args.parser.error(f"--resume goes on with the run's own settings: leave out {flags}")
-    plan = RunPlan.read(folder)
-    if (args.algo or plan.algo) != plan.algo or (args.env_id or plan.env_id) != plan.env_id:
-        raise ConfigError(f"--resume {folder}: this run is of {plan.algo} on {plan.env_id}; leave these out")
-    if plan.finished:
-        raise ConfigError(f"--resume {folder}: this run has reached its end; there is nothing to go on with")
-    importable(plan.env_id)
-    remove_partial_files(folder)
-    model = _from_checkpoint(plan, folder, trust=args.trust)
-    if model is None:  # it was killed before there was one
-        for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
-            (folder / name).unlink(missing_ok=True)
-        agent = agent_class(plan.algo)
-        config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
-        model = agent(plan.policy, plan.env_id, config)
-    said = f"{type(model).__name__} on {plan.env_id}, seed {model.seed}; going on after {model.num_timesteps:,} steps"
-    return _run(model, plan, folder, args, said)
+def _about(plan: MultiSeedPlan) -> str:
+    """Says how several seeds are trained."""
+    n, seeds = count(len(plan.folders), "seed"), ", ".join(map(str, plan.folders))
+    threads = count(int(plan.threads), "thread") if plan.threads.isdecimal() else f"OMP_NUM_THREADS={plan.threads}"
+    return f"{n} ({seeds}), {plan.jobs} at once with {threads} each"
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """Returns what the command of each of several seeds gets beside its folder."""
+    return [flag for flag in ("--trust", "--debug") if getattr(args, flag.removeprefix("--"), False)]
 
 
 def _from_checkpoint(plan: RunPlan, folder: Path, *, trust: bool) -> Agent[Any] | None:
@@ -200,35 +314,46 @@ def _logger_kwargs(plan: RunPlan, folder: Path) -> dict[str, Any]:
     return {**kwargs, "exp_name": None, "output_dir": str(folder)}
 
 
-def _run(model: Agent[Any], plan: RunPlan, folder: Path, args: argparse.Namespace, said: str) -> int:
+def _run(model: Agent[Any], plan: RunPlan, folder: Path, args: argparse.Namespace, log: RunLog, said: str) -> int:
     """Trains to the end, and does all that follows; returns the exit code."""
-    say = _say_nothing if args.quiet else print
-    say(said)
+    log.say(said)
+    began = time.monotonic()
+    plan = plan.begin_launch(Launch.begin(args.arguments, versions(model)))
+    plan.write(folder)
+    outcome = None
     try:
-        interrupted = _train(model, plan, folder, quiet=args.quiet)
+        interrupted = _train(model, plan, folder, log)
         if interrupted and model.run is not None:
             done = model.num_timesteps - model.run.start
-            print(f"interrupted after {done:,} of {model.run.total:,} steps", flush=True)
-        _finish(model, plan, folder, say)
+            log.tell(f"interrupted after {done:,} of {model.run.total:,} steps")
+        _finish(model, plan, folder, log)
+        outcome = WAS_INTERRUPTED if interrupted else FINISHED
+    except KeyboardInterrupt:
+        outcome = WAS_INTERRUPTED
+        raise
+    except Exception as error:
+        outcome = f"failed: {type(error).__name__}: {' '.join(str(error).split())}"
+        raise
     finally:
         model.logger.close()
         if model.env is not None:
             model.env.close()
+        if outcome is not None:
+            plan.end_launch(outcome, time.monotonic() - began).write(folder)
     if interrupted:
-        print(f"go on: {shlex.join(['slc-agents', 'train', '--resume', str(folder)])}")
+        log.tell(f"go on: {shlex.join(['slc-agents', 'train', '--resume', str(folder)])}")
         return INTERRUPTED
-    dataclasses.replace(plan, finished=True).write(folder)
     finish(folder)
     return 0
 
 
-def _train(model: Agent[Any], plan: RunPlan, folder: Path, *, quiet: bool) -> bool:
+def _train(model: Agent[Any], plan: RunPlan, folder: Path, log: RunLog) -> bool:
     """Trains; returns whether Ctrl-C ended it."""
     on_terminal = sys.stdout.isatty()
-    if not quiet and not on_terminal:
-        model.logger.sinks = (*model.logger.sinks, _LineSink(model))
+    lines = EpochLines(model, log.keep if on_terminal else log.say, log.keep)
+    model.logger.sinks = (*model.logger.sinks, lines)
     callbacks: list[CallbackLike] = [RunCheckpoints(folder, plan)]
-    if on_terminal and not quiet:
+    if on_terminal and not log.quiet:
         callbacks.append(ProgressBarCallback())
     if model.is_interrupted:
         model.resume(callbacks)
@@ -237,31 +362,30 @@ def _train(model: Agent[Any], plan: RunPlan, folder: Path, *, quiet: bool) -> bo
     return model.is_interrupted
 
 
-def _finish(model: Agent[Any], plan: RunPlan, folder: Path, say: Any) -> None:
+def _finish(model: Agent[Any], plan: RunPlan, folder: Path, log: RunLog) -> None:
     """Does what follows training: the evaluation, the curve, and saying where all of it is."""
     try:
-        episodes = plan.eval_episodes
-        say(f"evaluating, {episodes} {'episode' if episodes == 1 else 'episodes'} ...", flush=True)
-        evaluation = evaluate_agent(model, plan.env_id, episodes)
-        text = json.dumps({"env": plan.env_id, "timesteps": model.num_timesteps, **evaluation}, indent=2)
-        (folder / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
-        print(score_line(model, evaluation))
+        log.say(f"evaluating, {count(plan.eval_episodes, 'episode')} ...")
+        evaluation = evaluate_agent(model, plan.env_id, plan.eval_episodes)
+        about = {"env": plan.env_id, "timesteps": model.num_timesteps}
+        write_json(folder / EVALUATION_FILE, {**about, **evaluation})
+        log.tell(score_line(model, evaluation))
     except KeyboardInterrupt:
-        print(f"not evaluated; later: slc-agents evaluate {folder}")
+        log.tell(f"not evaluated; later: slc-agents evaluate {folder}")
         raise
     finally:
-        _draw_curve(folder)
-        print(f"run folder: {folder}", flush=True)
+        _draw_curve(folder, log)
+        log.tell(f"run folder: {folder}")
 
 
-def _draw_curve(folder: Path) -> None:
+def _draw_curve(folder: Path, log: RunLog) -> None:
     if not (folder / PROGRESS_FILE).exists():
-        print("no learning curve: training ended before the first epoch did")
+        log.tell("no learning curve: training ended before the first epoch did")
         return
     try:
         draw_run(folder, folder / CURVE_FILE)
     except MissingDependencyError as error:
-        print(f"no learning curve: {error}")
+        log.tell(f"no learning curve: {error}")
 
 
 def _settings(
@@ -299,13 +423,14 @@ def _completions(args: argparse.Namespace, values: Mapping[str, Any]) -> dict[st
     seed, logger_kwargs = values.get("seed"), values.get("logger_kwargs") or {}
     seed = draw_seed() if seed is None else seed
     if isinstance(logger_kwargs, Mapping):  # if it isn't, validation says so
-        folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, seed)
+        name = f"seed{seed}" if args.seeds is None else "seeds"
+        folder = args.out or logger_kwargs.get("output_dir") or _default_folder(args, name)
         logger_kwargs = {**logger_kwargs, "output_dir": str(folder)}
     return {"seed": seed, "logger_kwargs": logger_kwargs}
 
 
-def _default_folder(args: argparse.Namespace, seed: object) -> Path:
-    name = f"{args.algo}-{args.env_id}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}".replace("/", "__")
+def _default_folder(args: argparse.Namespace, seeds: str) -> Path:
+    name = f"{args.algo}-{args.env_id}-{seeds}-{time.strftime('%Y%m%d-%H%M%S')}".replace("/", "__")
     folder = Path("runs") / re.sub(r"[^\w.-]", "_", name)
     number, unused = 2, folder
     while unused.exists():
@@ -318,34 +443,3 @@ def _folder(config: AgentConfig) -> Path:
     if folder is None:
         raise RuntimeError("the config has a run folder")
     return folder
-
-
-def _say_nothing(*text: object, **options: object) -> None:
-    """Stands for `print` in a quiet run."""
-
-
-class _LineSink:
-    """Prints a line for each row of the log, where no terminal can show a bar."""
-
-    def __init__(self, model: Agent[Any]) -> None:
-        self.model = model
-
-    def write(self, row: Mapping[str, Value], step: int) -> None:
-        """Prints the line."""
-        run = self.model.run
-        if run is None:
-            return
-        done = step - run.start
-        parts = [
-            f"epoch {run.finished_epochs:>{len(str(run.epochs))}}/{run.epochs}",
-            f"{done:>{len(f'{run.total:,}')},}/{run.total:,} steps",
-            f"{row['time/fps']:,.0f} steps/s",
-        ]
-        score = "cost" if self.model.config.opt_type == "minimize" else "return"
-        for key, name in (("rollout/ep_rew_mean", score), ("eval/mean_reward", "test")):
-            if key in row:
-                parts.append(f"{name} {row[key]:,.1f}")
-        print("   ".join(parts), flush=True)
-
-    def close(self) -> None:
-        """Has nothing to close."""

@@ -26,7 +26,9 @@ def raising(error: BaseException) -> Any:
     return run
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "-h"], ["plot", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["evaluate", "-h"], ["plot", "--help"], ["report", "--help"]]
+)
 def test_help(command: Command, arguments: list[str]) -> None:
     code, out, err = command(*arguments)
     assert (code, err) == (0, "")
@@ -60,6 +62,8 @@ def test_version_and_python_m() -> None:
         (["evaluate", "x", "--episodes", "-1"], ["--episodes"]),
         (["evaluate", "x", "y"], ["y"]),
         (["plot"], ["RUN"]),
+        (["plot", "x", "--smooth", "0"], ["--smooth", "'0'", "at least 1"]),
+        (["report"], ["RUN"]),
     ],
 )
 def test_arguments_that_make_no_sense(command: Command, arguments: list[str], words: list[str]) -> None:
@@ -85,6 +89,8 @@ def test_arguments_that_make_no_sense(command: Command, arguments: list[str], wo
         (["train", "sac", "Pendulum-v1", "--start-policy", "zoo:sac/None-v1"], ["sac/None-v1"]),
         (["evaluate", "none"], ["none"]),
         (["plot", "none"], ["none"]),
+        (["report", "none"], ["none", "there is no such folder"]),
+        (["report", "."], ["is no run folder"]),
     ],
 )
 def test_an_error_is_one_line_and_leaves_nothing(command: Command, arguments: list[str], words: list[str]) -> None:

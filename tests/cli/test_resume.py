@@ -29,6 +29,11 @@ def tensors(folder: Path) -> dict[str, Any]:
         return archive.tensors()
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All of a folder's files but the log of what was said."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log.txt"}
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     ours, theirs = tensors(one), tensors(other)
     assert ours.keys() == theirs.keys()
@@ -76,10 +81,27 @@ def test_it_goes_on_exactly(small: list[str], command: Command, stop_at: Any, mo
     assert out.splitlines()[0] == "SAC on Pendulum-v1, seed 1; going on after 137 steps"
     assert_same_run(Path("moved"), Path("whole"))
     assert not Path("moved/checkpoints").exists()
+    run = json.loads(Path("moved/run.json").read_text())
+    assert [launch["outcome"] for launch in run["launches"]] == ["interrupted", "finished"]
+    assert run["launches"][1]["command"] == "slc-agents train --resume moved"
+    assert run["command"] == run["launches"][0]["command"]
 
     code, _, err = command("train", "--resume", "moved")
     assert code == 1
     assert err == "error: --resume moved: this run has reached its end; there is nothing to go on with\n"
+
+
+def test_a_run_that_knows_of_no_launches_goes_on(small: list[str], command: Command, stop_at: Any) -> None:
+    """As those from before these were recorded."""
+    stop_at(137)
+    command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x")
+    stop_at(-1)
+    run = json.loads(Path("x/run.json").read_text())
+    Path("x/run.json").write_text(json.dumps({key: run[key] for key in run if key not in ("command", "launches")}))
+    Path("x/log.txt").unlink()
+    assert command("train", "--resume", "x").code == 0
+    run = json.loads(Path("x/run.json").read_text())
+    assert (run["command"], run["finished"], len(run["launches"])) == (None, True, 1)
 
 
 @contextmanager
@@ -100,7 +122,9 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
     assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "whole").code == 0
     with killed_in("_train", monkeypatch):
         assert command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x").code == 9
-    assert sorted(path.name for path in Path("x").iterdir()) == ["run.json"]
+    assert sorted(path.name for path in Path("x").iterdir()) == ["log.txt", "run.json"]
+    (launch,) = json.loads(Path("x/run.json").read_text())["launches"]
+    assert (launch["ended"], launch["seconds"], launch["outcome"]) == (None, None, None)
     assert "holds a run already (run.json)" in command("train", "sac", "Pendulum-v1", "--out", "x").err
     assert command("train", "--resume", "x").code == 0
     assert_same_run(Path("x"), Path("whole"))
@@ -147,7 +171,7 @@ def test_checkpoints_that_can_t_be_read_are_no_reason_to_begin_again(
     stop_at(137)
     command("train", "sac", "Pendulum-v1", *small, "--seed", 1, "--out", "x")
     stop_at(-1)
-    before = {path: path.read_bytes() for path in Path("x").rglob("*") if path.is_file()}
+    before = contents(Path("x"))
 
     def refuse(path: Path, *arguments: object, **options: object) -> None:
         raise UntrustedCodeError(f"{path}: it needs --trust")
@@ -157,7 +181,8 @@ def test_checkpoints_that_can_t_be_read_are_no_reason_to_begin_again(
         code, _, err = command("train", "--resume", "x")
     assert code == 1
     assert err == "error: x/checkpoints/checkpoint_137_steps.zip: it needs --trust\n"
-    assert {path: path.read_bytes() for path in Path("x").rglob("*") if path.is_file()} == before
+    assert contents(Path("x")) == before
+    assert Path("x/log.txt").read_text().endswith("it needs --trust\n")
     for name in ("agent.zip", "config.yaml", "progress.csv", "run.json"):
         Path("x", name).unlink()
     assert "holds a run already (checkpoints)" in command("train", "sac", "Pendulum-v1", "--out", "x").err

@@ -25,7 +25,7 @@ from slc_agents.zoo import read_config_file
 
 Command = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {"agent.zip", "config.yaml", "progress.csv", "learning_curve.png", "evaluation.json", "run.json"}
+FILES = {"agent.zip", "config.yaml", "progress.csv", "log.txt", "learning_curve.png", "evaluation.json", "run.json"}
 UNFINISHED = {"checkpoints"}
 
 
@@ -65,6 +65,40 @@ def test_a_whole_run(small: list[str], command: Command) -> None:
     assert config["logger_kwargs"]["output_dir"] == "runs/x"
     assert read_progress(folder)["time/total_timesteps"] == [100, 200, 300]
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+    said = [line[21:] for line in (folder / "log.txt").read_text(encoding="utf-8").splitlines()]
+    assert [lines[0], *lines[1:]] == [said[0], *said[2:]]
+    assert said[1].startswith("gradient steps on the CPU: float32, ")
+
+
+def test_a_run_says_where_it_comes_from(small: list[str], command: Command) -> None:
+    code, _, _ = command("train", "sac", "Pendulum-v1", *small, "--out", "x", "--quiet")
+    assert code == 0
+    run = json.loads(Path("x/run.json").read_text())
+    drawn = yaml.safe_load(Path("x/config.yaml").read_text())["seed"]
+    assert (run["config"]["seed"], run["finished"]) == (drawn, True)
+    assert run["command"] == shlex.join(["slc-agents", "train", "sac", "Pendulum-v1", *small, "--out", "x", "--quiet"])
+    (launch,) = run["launches"]
+    assert (launch["command"], launch["outcome"]) == (run["command"], "finished")
+    assert launch["seconds"] > 0
+    assert launch["ended"] >= launch["started"]
+    assert {"slc_agents", "python", "numpy", "gymnasium", "torch"} <= launch["versions"].keys()
+    assert launch["machine"].keys() == {"platform", "processor", "cpu_count"}
+    assert launch["git"].keys() in ({"problem"}, {"commit", "branch", "dirty"})
+
+
+def test_a_run_that_fails_says_so(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slc_agents.cli import train
+
+    def fail(*arguments: object) -> None:
+        raise ValueError("no\n  luck")
+
+    monkeypatch.setattr(train, "evaluate_agent", fail)
+    code, _, err = command("train", "sac", "Pendulum-v1", *small, "--out", "x")
+    assert (code, err) == (1, "error: no luck\n")
+    (launch,) = json.loads(Path("x/run.json").read_text())["launches"]
+    assert launch["outcome"] == "failed: ValueError: no luck"
+    assert "Traceback (most recent call last):" in Path("x/log.txt").read_text()
 
 
 def test_runs_are_reproducible(small: list[str], command: Command) -> None:
@@ -235,7 +269,7 @@ def test_ctrl_c_before_the_first_row(small: list[str], command: Command, monkeyp
     assert code == 130
     assert "interrupted after 0 of 300 steps" in out
     assert "no learning curve: training ended before the first epoch did" in out
-    assert names(Path("x")) == {"agent.zip", "config.yaml", "evaluation.json", "run.json"} | UNFINISHED
+    assert names(Path("x")) == {"agent.zip", "config.yaml", "log.txt", "evaluation.json", "run.json"} | UNFINISHED
 
 
 def test_ctrl_c_in_the_evaluation(small: list[str], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
