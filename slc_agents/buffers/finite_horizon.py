@@ -1,6 +1,6 @@
 """A replay buffer whose transitions come with the sum of the rewards, or costs, of the steps ahead.
 
-The window of a transition are its own reward and those of the next `horizon_length - 1` transitions of its env. It is
+The window of a transition is its own reward and those of the next `horizon_length - 1` transitions of its env. It is
 read off the links that the replay buffer has anyway (see there): the transition whose observation is this one's next
 one is the next one of its env. Where an episode ends, or a segment breaks off, its last reward goes on. A window is
 open while it reaches beyond what its env has done so far; its transition isn't sampled until it is finished.

@@ -1,10 +1,10 @@
 """Lyapunov actor-critic: the mathematics. Han et al. 2020, arXiv 2004.14288.
 
-pi(a|o) is the actor, L_i >= 0 the critics (one, or two for LATC, of which the larger value counts), pi' and L' with a
-bar their slow copies, c the cost, alpha the temperature, H̄ the target entropy. L says what costs are to come; Δ is how
-much it grows from one step to the next one, plus a part alpha_3 of the cost: it is to be at most 0, and lambda is the
-multiplier of that constraint. One gradient step improves, in this order, the critics, the actor, the temperature and
-lambda, and moves the slow copies.
+pi(a|o) is the actor, L_i >= 0 the critics (one, or two for LATC, of which the larger value counts), π̄ and L̄_i their
+slow copies, c the cost, alpha the temperature, H̄ the target entropy. L says what costs are to come; Δ is how much it
+grows from one step to the next one, plus a part alpha_3 of the cost. Δ is to be at most 0, and lambda is the multiplier
+of that constraint. One gradient step improves, in this order, the critics, the actor, the temperature and lambda, and
+moves the slow copies.
 """
 
 from __future__ import annotations
