@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from slc_agents.registration import register_control_tasks
 
 if TYPE_CHECKING:
-    from slc_agents.agents.config import SACConfig
+    from slc_agents.agents.config import LACConfig, SACConfig
+    from slc_agents.agents.lac import LAC
     from slc_agents.agents.loading import load
     from slc_agents.agents.sac import SAC
 
-__all__ = ["SAC", "SACConfig", "load"]
+__all__ = ["LAC", "SAC", "LACConfig", "SACConfig", "load"]
 
 # Imported when first used: nobody who wants an environment or a schedule should wait for a backend.
 _HOMES = {
+    "LAC": "slc_agents.agents.lac",
+    "LACConfig": "slc_agents.agents.config",
     "SAC": "slc_agents.agents.sac",
     "SACConfig": "slc_agents.agents.config",
     "load": "slc_agents.agents.loading",

@@ -38,6 +38,7 @@ class Batch(NamedTuple):
     next_observation: Observation  # [B, *shape]
     discount: Array  # [B], gamma where the episode went on, 0 where it terminated
     terminated: Array  # [B], bool
+    horizon_return: Array | None = None  # [B], the sum of the next rewards; of a buffer with a finite horizon alone
 
 
 class Episode(NamedTuple):

@@ -333,7 +333,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.logger.prepare()
         self._refuse_foreign_output()
         self.logger.note(self._learner.describe(self.replay_buffer))
-        everything: list[Callback] = [callbacks]
+        everything: list[Callback] = [callbacks, *self._own_callbacks()]
         if self.logger.output_dir is not None:
             everything.append(
                 RunFolderCallback(self.logger.output_dir, self.config.save_freq, export=self.config.export)
@@ -364,6 +364,10 @@ class Agent(ABC, Generic[ConfigT]):
         finally:
             self._loop = None
         return self
+
+    def _own_callbacks(self) -> list[Callback]:
+        """Makes what an algorithm itself wants to be told of a run."""
+        return []
 
     def _test(self, epoch: int) -> dict[str, float]:
         """Runs an epoch's test episodes; the same ones for the same seed and epoch."""
@@ -535,9 +539,9 @@ class Agent(ABC, Generic[ConfigT]):
             self.replay_buffer  # noqa: B018
         return self.__dict__
 
-    def _make_memory(self, n_envs: int) -> ReplayBuffer:
+    def _make_memory(self, n_envs: int, memory_class: Callable[..., ReplayBuffer] = ReplayBuffer) -> ReplayBuffer:
         internal_actions = gymnasium.spaces.Box(-1.0, 1.0, (self._scale.size,), np.float32)
-        return ReplayBuffer(
+        return memory_class(
             self.config.replay_size,
             self.observation_space,
             internal_actions,

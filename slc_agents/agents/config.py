@@ -39,7 +39,7 @@ from slc_agents.schedulers import (
 )
 from slc_agents.spaces import MAX_FLOAT32
 
-__all__ = ["AgentConfig", "SACConfig"]
+__all__ = ["AgentConfig", "LACConfig", "SACConfig"]
 
 DEFAULT_FINAL_RATE = 1e-10
 
@@ -160,6 +160,15 @@ def _compute_kwargs(value: object) -> object:
     if isinstance(value, Mapping):
         ComputeOptions.parse(value)
     return _own_copy(value)
+
+
+def _cost(value: object) -> object:
+    if value == "maximize":
+        raise ValueError(
+            "must be 'minimize': LAC needs a cost, >= 0, whose decrease it demands. Let the environment's reward be "
+            "one, or use SAC"
+        )
+    return value
 
 
 Int = Annotated[int, BeforeValidator(_plain_number)]
@@ -380,11 +389,11 @@ class AgentConfig:
 
     start_policy: Annotated[Any, BeforeValidator(_start_policy)] = None
     """Where training starts from: the path of a saved agent or run folder, a zoo name, a live model, or the path of
-    what stable-learning-control's SAC saved with PyTorch (`model_state.pt`, or the folder of its run)."""
+    what stable-learning-control saved with PyTorch for the same algorithm (`model_state.pt`, or its run's folder)."""
 
     start_policy_parts: Annotated[tuple[StartPolicyPart, ...], Field(min_length=1)] = ("networks",)
-    """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`,
-    `optimizers`, `buffer`. What isn't taken starts fresh."""
+    """What is taken from `start_policy`: `networks` (with target networks and observation statistics), `temperature`
+    (with LAC's other multiplier), `optimizers`, `buffer`. What isn't taken starts fresh."""
 
     export: Bool = False
     """Whether a TorchScript file of the deterministic policy is written into the output folder when training ends."""
@@ -507,6 +516,92 @@ class AgentConfig:
 @configuration
 class SACConfig(AgentConfig):
     """The hyperparameters of SAC."""
+
+
+@configuration
+class LACConfig(AgentConfig):
+    """The hyperparameters of LAC."""
+
+    opt_type: Annotated[Literal["minimize"], BeforeValidator(_cost)] = "minimize"
+    """What is done with the environment's rewards. LAC takes them for costs, >= 0, to minimize."""
+
+    alpha3: Annotated[Float, Field(ge=0)] = 0.2
+    """How much the Lyapunov function is to decrease in a step, as a part of the cost. From 1 on that is never reached
+    while there are costs: they are always minimized. Below 1 the policy's entropy counts more and more as soon as costs
+    are that much lower than those remembered."""
+
+    labda: Annotated[Float, Field(gt=0, le=1)] = 0.99
+    """Initial value of the multiplier of that condition. It is learned, between `labda_min` and 1."""
+
+    labda_min: Annotated[Float, Field(gt=0, le=1)] = 1e-4
+    """Lower bound of the multiplier: how little the condition may count while it is met."""
+
+    lr_labda: Rate = 3e-4
+    """Learning rate of the multiplier: a number, a Scheduler or a function of progress."""
+
+    lr_labda_final: FinalRate = DEFAULT_FINAL_RATE
+    """Learning rate of the multiplier in the last epoch (or block) of a run. A constant rate has no use for it."""
+
+    lr_labda_decay_type: DecayType | None = None
+    """The decay type for the multiplier. None: `lr_decay_type`."""
+
+    horizon_length: Annotated[Int, Field(ge=0, le=MAX_COUNT)] = 0
+    """Steps whose costs the Lyapunov function sums up, without discount. 0: all that follow, discounted by `gamma`."""
+
+    terminal_cost: Literal["absorbing", "zero"] = "absorbing"
+    """What follows after an episode has terminated: `absorbing`, its last cost goes on; `zero`, nothing, which makes
+    ending an episode early cheap. For an infinite horizon; a finite one lets the last cost go on."""
+
+    terminal_horizon: PositiveInt | None = None
+    """For how many steps, the last one included, an absorbing last cost is counted, discounted by `gamma`. None: the
+    length at which episodes are truncated, for ever where there is none."""
+
+    rates: ClassVar[tuple[str, ...]] = (*AgentConfig.rates, "lr_labda")
+
+    def __post_init__(self) -> None:
+        """Checks what concerns several fields at once."""
+        super().__post_init__()
+        if self.labda < self.labda_min:
+            raise ConfigError(f"labda={self.labda}: it starts below its lower bound, labda_min={self.labda_min}")
+        if self.replay_size < self.n_envs * self.horizon_length:
+            raise ConfigError(
+                f"replay_size={self.replay_size}: with horizon_length={self.horizon_length} and n_envs={self.n_envs} "
+                f"it must hold at least their product, {self.n_envs * self.horizon_length} transitions"
+            )
+        if self.horizon_length and (self.terminal_cost, self.terminal_horizon) != ("absorbing", None):
+            name = "terminal_cost" if self.terminal_cost != "absorbing" else "terminal_horizon"
+            raise ConfigError(
+                f"{name}={getattr(self, name)!r}: with horizon_length={self.horizon_length} a last cost goes on to the "
+                "end of that horizon. Leave one of the two out"
+            )
+        if self.terminal_horizon is not None and self.terminal_cost == "zero":
+            raise ConfigError(
+                f"terminal_horizon={self.terminal_horizon}: with terminal_cost='zero' nothing follows after an end. "
+                "Leave one of the two out"
+            )
+
+    @property
+    def reward_sign(self) -> float:
+        """What rewards are multiplied by on their way into the memory: there they stay the costs that they are."""
+        return 1.0
+
+    def terminal_factors(self, episode_limit: int | None) -> tuple[float, float]:
+        """Returns what the last cost of a terminated episode is multiplied by, to stand for what would follow.
+
+        Args:
+            episode_limit: Length at which episodes are truncated; None: there is none.
+
+        Returns:
+            The factor for the target of the last transition (of an infinite horizon), and the one for the value of the
+            Lyapunov function behind it. They are infinite where a last cost is to go on for ever, undiscounted.
+        """
+        if self.horizon_length:
+            return float(self.horizon_length), float(self.horizon_length)
+        if self.terminal_cost == "zero":
+            return 1.0, 0.0
+        horizon = self.terminal_horizon or episode_limit or math.inf
+        factor = float(horizon) if self.gamma == 1 else (1 - self.gamma**horizon) / (1 - self.gamma)
+        return factor, factor
 
 
 def _plain(value: Any) -> Any:

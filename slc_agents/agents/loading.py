@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from slc_agents.agents.base import Agent
+from slc_agents.agents.lac import LAC
 from slc_agents.agents.sac import SAC
 from slc_agents.envs import EnvLike
 from slc_agents.errors import ArchiveError, check_path
@@ -13,7 +14,7 @@ from slc_agents.persistence import read_archive
 
 __all__ = ["AGENTS", "agent_class", "load"]
 
-AGENTS: dict[str, type[Agent[Any]]] = {"SAC": SAC}
+AGENTS: dict[str, type[Agent[Any]]] = {"SAC": SAC, "LAC": LAC}
 
 
 def agent_class(algo: str) -> type[Agent[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slc_agents.buffers.finite_horizon import FiniteHorizonReplayBuffer
 from slc_agents.buffers.replay_buffer import ReplayBuffer
 
-__all__ = ["ReplayBuffer"]
+__all__ = ["FiniteHorizonReplayBuffer", "ReplayBuffer"]

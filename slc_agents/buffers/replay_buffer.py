@@ -87,12 +87,15 @@ class ReplayBuffer:
 
     Attributes:
         generator: Draws the sampled indices. Its state isn't part of `state_dict`.
+        horizon_length: Rewards in the sums that `gather` gives, 0 for none; see `FiniteHorizonReplayBuffer`.
 
     Raises:
         ValueError: If a number is out of range.
         UnsupportedSpaceError: If a space is of another kind (also a `ValueError`).
         MemoryError: If the machine can't give the memory.
     """
+
+    horizon_length: int = 0
 
     def __init__(
         self,

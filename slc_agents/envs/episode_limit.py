@@ -10,7 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from slc_agents.envs.vector import cuts_by_mask
 
-__all__ = ["check_episode_limit", "episode_limit"]
+__all__ = ["check_episode_limit", "episode_limit", "find_episode_limit"]
 
 _LIMIT = "_max_episode_steps"  # gymnasium's TimeLimit wrapper has no public name for it
 
@@ -37,6 +37,28 @@ def check_episode_limit(env: VectorEnv[Any, Any, Any], max_ep_len: int | None) -
         )
 
 
+def find_episode_limit(env: VectorEnv[Any, Any, Any], max_ep_len: int | None) -> int | None:
+    """Returns the length at which episodes of `env` are truncated, as far as it says so; None: at none.
+
+    Args:
+        env: The environment.
+        max_ep_len: The length at which they are truncated from outside, whatever the environment's own limit is.
+    """
+    if max_ep_len is not None:
+        return max_ep_len
+    if not isinstance(env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
+        own = getattr(env.spec, "max_episode_steps", None)
+        return None if own is None else int(own)
+    limits = _time_limits(env.unwrapped)
+    return None if limits is None or None in limits else max(map(int, limits))
+
+
+def _time_limits(env: SyncVectorEnv | AsyncVectorEnv) -> list[Any] | None:
+    """Returns the limit of each environment's TimeLimit wrapper; None where not all have one."""
+    # Asked first: a worker of AsyncVectorEnv dies of an attribute that isn't there.
+    return list(env.get_attr(_LIMIT)) if all(env.call("has_wrapper_attr", _LIMIT)) else None
+
+
 @contextmanager
 def episode_limit(env: VectorEnv[Any, Any, Any], max_ep_len: int | None) -> Iterator[None]:
     """Raises the limit of each environment's TimeLimit wrapper to `max_ep_len` where it is lower; restores it after."""
@@ -44,11 +66,10 @@ def episode_limit(env: VectorEnv[Any, Any, Any], max_ep_len: int | None) -> Iter
         yield
         return
     vector_env = env.unwrapped
-    # Asked first: a worker of AsyncVectorEnv dies of an attribute that isn't there.
-    if not all(vector_env.call("has_wrapper_attr", _LIMIT)):
+    limits = _time_limits(vector_env)
+    if limits is None:
         yield
         return
-    limits = list(vector_env.get_attr(_LIMIT))
     vector_env.set_attr(_LIMIT, [max(limit or 0, max_ep_len) for limit in limits])
     try:
         yield

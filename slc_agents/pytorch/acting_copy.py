@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slc_agents.pytorch.accelerate import is_known
 from slc_agents.pytorch.batches import send_into, to_tensor
 from slc_agents.pytorch.optimizer import by_type, merge_runs, move_together
-from slc_agents.pytorch.policies import GSDEPolicy, MlpPolicy
+from slc_agents.pytorch.policies import FOR_LEARNING, GSDEPolicy, MlpPolicy
 from slc_agents.transition import Observation
 
 __all__ = ["ActingCopy", "ActingPolicy", "make_acting_policy"]
@@ -52,7 +52,9 @@ class ActingCopy(ActingPolicy):
 
     def __init__(self, policy: nn.Module) -> None:
         duplicate: Any = copy.deepcopy(policy)
-        duplicate.critic = duplicate.critic_target = None
+        for name in FOR_LEARNING:
+            if hasattr(duplicate, name):
+                setattr(duplicate, name, None)
         super().__init__(duplicate.requires_grad_(False).cpu(), torch.device("cpu"))
         for group in by_type(self.policy.actor.parameters()):
             move_together(group)

@@ -41,6 +41,7 @@ class TensorBatch(NamedTuple):
     next_observation: TensorObservation  # [B, *shape]
     discount: Tensor  # [B], gamma (1 - terminated)
     terminated: Tensor  # [B], bool
+    horizon_return: Tensor | None = None  # [B]
 
 
 Inputs: TypeAlias = "Tensor | TensorBatch"
@@ -83,14 +84,15 @@ def to_batch(batch: Batch, device: torch.device) -> TensorBatch:
         to_tensor(batch.next_observation, device),
         send(batch.discount, device),
         send(batch.terminated, device),
+        None if batch.horizon_return is None else send(batch.horizon_return, device),
     )
 
 
-def leaves(inputs: Inputs | TensorObservation) -> Iterator[Tensor]:
+def leaves(inputs: Inputs | TensorObservation | None) -> Iterator[Tensor]:
     """Yields all tensors of a minibatch's inputs, in their order."""
     if isinstance(inputs, Tensor):
         yield inputs
-    else:
+    elif inputs is not None:
         for part in inputs.values() if isinstance(inputs, dict) else inputs:
             yield from leaves(part)
 
@@ -101,6 +103,8 @@ def clone(inputs: Any) -> Any:
         return inputs.clone()
     if isinstance(inputs, dict):
         return {key: clone(tensor) for key, tensor in inputs.items()}
+    if inputs is None:
+        return None
     return TensorBatch(*map(clone, inputs))
 
 

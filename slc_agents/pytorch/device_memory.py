@@ -43,6 +43,7 @@ class DeviceMemory(Batches):
         self.device = device
         self._memory = weakref.ref(memory)
         self._gamma = float(memory.gamma)
+        self._horizon_length = memory.horizon_length
         self._is_dict = isinstance(memory.observation_space, spaces.Dict)
         columns = memory.columns
         try:
@@ -88,7 +89,17 @@ class DeviceMemory(Batches):
             self._observation(next_observation),
             terminated.logical_not().float() * self._gamma,
             terminated,
+            self._horizon_return(inputs) if self._horizon_length else None,
         )
+
+    def _horizon_return(self, slot: Tensor) -> Tensor:
+        """Sums up what `FiniteHorizonReplayBuffer.gather` does, in the same order."""
+        total = self._reward.index_select(0, slot)
+        for _ in range(self._horizon_length - 1):
+            next_slot = self._next_index.index_select(0, slot).long()
+            slot = torch.where(next_slot < 0, slot, next_slot)
+            total = total + self._reward.index_select(0, slot)
+        return total
 
     def tensors(self) -> list[Tensor]:
         """Returns the mirror's columns; the tails are others when there are more of them."""

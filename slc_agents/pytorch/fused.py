@@ -12,13 +12,14 @@ else, where an optimiser has memory for them, written into that. So it is for `b
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from slc_agents.pytorch.critics import CriticEnsemble
+from slc_agents.pytorch.critics import CriticEnsemble, LyapunovEnsemble
 from slc_agents.pytorch.encoders import Encoded, EncodedActor
 from slc_agents.pytorch.networks import Dense, EnsembleDense
 from slc_agents.pytorch.policies import (
@@ -29,7 +30,7 @@ from slc_agents.pytorch.policies import (
     squashed_sample,
 )
 
-__all__ = ["FusedActor", "FusedCritic", "FusedTrunk", "Sample", "Workspace", "fuse"]
+__all__ = ["FusedActor", "FusedCritic", "FusedLyapunov", "FusedTrunk", "Sample", "Workspace", "fuse"]
 
 Layer = Dense | EnsembleDense
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -304,19 +305,10 @@ class _TrunkNode(torch.autograd.Function):
         return inputs.sum(dim=0) if inputs is not None and ctx.is_shared else inputs, None, None
 
 
-class FusedCritic(_Fused):
-    """An ensemble of critics; see `CriticEnsemble`.
+class _FusedEnsemble(_Fused, ABC):
+    """An ensemble of critics, whose values are made of what their hidden layers give."""
 
-    Args:
-        source: The ensemble.
-        dtype: Type of the products between hidden layers.
-        workspace: Memory for what is computed on the way.
-    """
-
-    def __init__(self, source: CriticEnsemble, dtype: torch.dtype, workspace: Workspace) -> None:
-        super().__init__(source, source.trunk, dtype, workspace)
-        self.value: tuple[nn.Parameter, nn.Parameter] = source.value.weight, source.value.bias
-        self.value_activation = ACTIVATIONS[type(source.value.activation)]
+    node: type[torch.autograd.Function]
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         """Returns values [n_critics, B] of features [B, n_inputs] and actions [B, n_actions] in [-1, 1]."""
@@ -325,24 +317,44 @@ class FusedCritic(_Fused):
             outputs, values = self.compute(features, action)
             self.release(outputs)
             return values
-        return _CriticNode.apply(features, action, anchor, self)  # type: ignore[no-any-return, no-untyped-call]
+        return self.node.apply(features, action, anchor, self)  # type: ignore[no-any-return, no-untyped-call]
 
+    @abstractmethod
     def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
         """Returns what each layer gives, and the values."""
-        weight, bias = self.value
-        size = features.shape[-1]
+
+    def hidden(self, features: Tensor, action: Tensor) -> list[Tensor]:
+        """Returns the inputs, and what each layer gives; `release` gives their memory back."""
+        n, size = len(self.stack.layers[0][0]), features.shape[-1]
         # The input once for each critic: a product with the same matrix for all makes these copies each time.
-        inputs = self.workspace.take((len(weight), len(action), size + action.shape[-1]), torch.float32, action.device)
+        inputs = self.workspace.take((n, len(action), size + action.shape[-1]), torch.float32, action.device)
         inputs[..., :size].copy_(features)
         inputs[..., size:].copy_(action)
-        outputs = self.stack.forward(inputs)
-        # A sum of products: a matrix of one column is what matrix products are slow at.
-        products = self.workspace.take(outputs[-1].shape, torch.float32, action.device)
-        torch.mul(outputs[-1], weight.mT, out=products)
-        values = products.sum(dim=-1).add_(bias)
-        self.workspace.give_back(products)
-        self.value_activation.apply_(values)
-        return outputs, values
+        return self.stack.forward(inputs)
+
+    def backward(
+        self, outputs: list[Tensor], gradient: Tensor, n_features: int, wanted: Iterable[bool]
+    ) -> list[Tensor | None]:
+        """Ends a backward pass: adds to the gradients of the hidden layers' parameters, and gives back all memory.
+
+        Args:
+            outputs: What `hidden` has given.
+            gradient: Of the last one of them, in the workspace's memory.
+            n_features: Size of the features.
+            wanted: Whether gradients of features and actions are.
+
+        Returns:
+            These gradients.
+        """
+        first = self.stack.backward(outputs, gradient)
+        columns = slice(n_features), slice(n_features, None)
+        inputs = [
+            self.stack.input_gradient(first, part).sum(dim=0) if wants else None
+            for wants, part in zip(wanted, columns, strict=True)
+        ]
+        self.release(outputs)
+        self.workspace.give_back(first)
+        return inputs
 
     def release(self, outputs: list[Tensor]) -> None:
         """Gives back what `compute` has taken."""
@@ -375,13 +387,77 @@ class _CriticNode(torch.autograd.Function):
         if bias.requires_grad:
             workspace.add_sum(bias, gradient, 1, keepdim=True)
         last = workspace.take(hidden.shape, hidden.dtype, hidden.device)
-        first = net.stack.backward(outputs, torch.mul(column, weight.mT, out=last))
-        columns = slice(ctx.n_features), slice(ctx.n_features, None)
-        wanted = zip(ctx.needs_input_grad[:2], columns, strict=True)
-        inputs = [net.stack.input_gradient(first, part).sum(dim=0) if wants else None for wants, part in wanted]
-        net.release(outputs)
-        workspace.give_back(first)
-        return *inputs, None, None
+        torch.mul(column, weight.mT, out=last)
+        return *net.backward(outputs, last, ctx.n_features, ctx.needs_input_grad[:2]), None, None
+
+
+class FusedCritic(_FusedEnsemble):
+    """An ensemble of critics; see `CriticEnsemble`.
+
+    Args:
+        source: The ensemble.
+        dtype: Type of the products between hidden layers.
+        workspace: Memory for what is computed on the way.
+    """
+
+    node = _CriticNode
+
+    def __init__(self, source: CriticEnsemble, dtype: torch.dtype, workspace: Workspace) -> None:
+        super().__init__(source, source.trunk, dtype, workspace)
+        self.value: tuple[nn.Parameter, nn.Parameter] = source.value.weight, source.value.bias
+        self.value_activation = ACTIVATIONS[type(source.value.activation)]
+
+    def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Returns what each layer gives, and the values."""
+        outputs = self.hidden(features, action)
+        # A sum of products: a matrix of one column is what matrix products are slow at.
+        products = self.workspace.take(outputs[-1].shape, torch.float32, action.device)
+        weight, bias = self.value
+        torch.mul(outputs[-1], weight.mT, out=products)
+        values = products.sum(dim=-1).add_(bias)
+        self.workspace.give_back(products)
+        self.value_activation.apply_(values)
+        return outputs, values
+
+
+class _LyapunovNode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, action: Tensor, anchor: Tensor, net: FusedLyapunov) -> Tensor:
+        ctx.net, ctx.n_features = net, features.shape[-1]
+        ctx.outputs, values = net.compute(features, action)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        net, hidden = ctx.net, ctx.outputs[-1]
+        last = net.workspace.take(hidden.shape, hidden.dtype, hidden.device)
+        torch.mul(hidden, 2.0 * gradient.unsqueeze(-1), out=last)  # of each square
+        return *net.backward(ctx.outputs, last, ctx.n_features, ctx.needs_input_grad[:2]), None, None
+
+
+class FusedLyapunov(_FusedEnsemble):
+    """An ensemble of Lyapunov functions; see `LyapunovEnsemble`.
+
+    Args:
+        source: The ensemble.
+        dtype: Type of the products between hidden layers.
+        workspace: Memory for what is computed on the way.
+    """
+
+    node = _LyapunovNode
+
+    def __init__(self, source: LyapunovEnsemble, dtype: torch.dtype, workspace: Workspace) -> None:
+        super().__init__(source, source.trunk, dtype, workspace)
+
+    def compute(self, features: Tensor, action: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Returns what each layer gives, and the values."""
+        outputs = self.hidden(features, action)
+        hidden = self.stack.copied(outputs[-1], torch.float32)
+        squares = self.workspace.take(hidden.shape, torch.float32, action.device)
+        values = torch.mul(hidden, hidden, out=squares).sum(dim=-1)
+        self.workspace.give_back(squares)
+        self.stack.drop(hidden, outputs[-1])
+        return outputs, values
 
 
 class Sample(NamedTuple):
@@ -531,7 +607,9 @@ def fuse(module: ModuleT, dtype: torch.dtype = torch.float32, workspace: Workspa
 _CONTAINERS = (StateDependentNoiseActor, Encoded, EncodedActor)
 
 
-def _find_fused(module: nn.Module) -> type[FusedTrunk] | type[FusedCritic] | type[FusedActor] | None:
+def _find_fused(
+    module: nn.Module,
+) -> type[FusedTrunk] | type[FusedCritic] | type[FusedLyapunov] | type[FusedActor] | None:
     """Returns what fuses a module, if it is known to the last part."""
     if any(parameter.dtype is not torch.float32 for parameter in module.parameters()):
         return None
@@ -542,6 +620,8 @@ def _find_fused(module: nn.Module) -> type[FusedTrunk] | type[FusedCritic] | typ
         return FusedTrunk if is_of_one_kind and all(map(_is_known, module)) else None
     if type(module) is CriticEnsemble:
         return FusedCritic if _find_fused(module.trunk) and _is_known(module.value) else None
+    if type(module) is LyapunovEnsemble:
+        return FusedLyapunov if _find_fused(module.trunk) else None
     if type(module) is SquashedGaussianActor:
         heads = module.mean, module.log_std
         linear = all(_is_known(head) and type(head.activation) is nn.Identity for head in heads)

@@ -69,6 +69,14 @@ class TorchLearner(ABC):
     """
 
     metric_names: tuple[str, ...]
+    # Slow copies among the policy's parts, each with the part that it follows.
+    targets: Mapping[str, str] = {"critic_target": "critic"}
+    # Samples of the policy that a gradient step draws, each of which needs noise.
+    n_samples = 2
+    actor: Any
+    critic: Any
+    critic_target: Any
+    frozen_critic: Any
     export_formats: Mapping[str, str] = {name: format.suffix for name, format in FORMATS.items()}
 
     def __init__(
@@ -103,10 +111,12 @@ class TorchLearner(ABC):
         policy = self.policy
         self.plan = choose_plan(policy, self.device, self.batch_size, self.compute)
         self._minds_its_mode = not all(map(_ignores_its_mode, policy.modules()))
-        for group in by_type(policy.critic_target.parameters()):
-            move_together(group)
+        followed = [(getattr(policy, target), getattr(policy, part)) for target, part in self.targets.items()]
+        for target, _ in followed:
+            for group in by_type(target.parameters()):
+                move_together(group)
         self.parts = Parts(policy, is_learned=True)
-        nets = [policy.actor, policy.critic, policy.critic_target, frozen_alias(policy.critic)]
+        nets = [policy.actor, policy.critic, frozen_alias(policy.critic), *(target for target, _ in followed)]
         homes = {
             parameter: gradient
             for optimizer in self.optimizers.values()
@@ -118,11 +128,14 @@ class TorchLearner(ABC):
         # What ordinary networks compute on their way would stay in memory for each operation.
         graphed = self.plan.graphed and (networks == "fused" or self.compute.graphs is True)
         self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
-        self.actor, self.critic, self.critic_target, self.frozen_critic = nets
+        for name, net in zip(("actor", "critic", "frozen_critic", *self.targets), nets, strict=True):
+            setattr(self, name, net)
         self._target_pairs = merge_runs(
-            [*zip(policy.critic_target.parameters(), policy.critic.parameters(), strict=True)]
+            [pair for one, other in followed for pair in zip(one.parameters(), other.parameters(), strict=True)]
         )
-        self._target_buffers = [*zip(policy.critic_target.buffers(), policy.critic.buffers(), strict=True)]
+        self._target_buffers = [
+            pair for one, other in followed for pair in zip(one.buffers(), other.buffers(), strict=True)
+        ]
         self.acting_policy = make_acting_policy(policy, self.device)
         self.acting = Acting(self.acting_policy.policy, self.acting_policy.device)
         self.steps = self._make_steps()
@@ -171,7 +184,7 @@ class TorchLearner(ABC):
 
         Args:
             batch: The minibatch.
-            noise: Standard normal noise [2, B, n_actions]: for the next actions, and for the actor's.
+            noise: Standard normal noise [n_samples, B, n_actions]: for the next actions, for the actor's, for others.
 
         Returns:
             0-d tensors, detached, in the order of `metric_names`.
@@ -179,7 +192,7 @@ class TorchLearner(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what shares the policy's memory, which a copy or a pickle would give memory of its own."""
-        sharing = ["actor", "critic", "critic_target", "frozen_critic", "_target_pairs", "_target_buffers"]
+        sharing = ["actor", "critic", *self.targets, "frozen_critic", "_target_pairs", "_target_buffers"]
         sharing += [
             "plan",
             "_minds_its_mode",
@@ -230,7 +243,7 @@ class TorchLearner(ABC):
 
     def update(self, memory: ReplayBuffer, n: int) -> None:
         """Does `n` gradient steps on minibatches of a memory, at constant learning rates."""
-        shape = (n, 2, self.batch_size, self.n_actions)
+        shape = (n, self.n_samples, self.batch_size, self.n_actions)
         try:
             indices = memory.sample_indices(n, self.batch_size)
             noise = self.generators["learner"].standard_normal(shape, dtype=np.float32)
@@ -308,7 +321,7 @@ class TorchLearner(ABC):
 
     @torch.no_grad()
     def move_targets(self) -> None:
-        """Moves the target networks towards the critics: target = polyak target + (1 - polyak) critic."""
+        """Moves the target networks towards what they follow: target = polyak target + (1 - polyak) net."""
         for target, parameter in self._target_pairs:
             target.lerp_(parameter, 1.0 - self.polyak)
         for target, buffer in self._target_buffers:

@@ -15,15 +15,23 @@ class LearnedMultiplier(nn.Module):
 
     Args:
         initial: Its value before learning, > 0.
+        minimum: Its lower bound.
+        maximum: Its upper bound.
     """
 
-    def __init__(self, initial: float) -> None:
+    def __init__(self, initial: float, minimum: float = 0.0, maximum: float = math.inf) -> None:
         super().__init__()
+        self.log_bounds = math.log(minimum) if minimum > 0.0 else -math.inf, math.log(maximum)
         self.log_value = nn.Parameter(torch.tensor(math.log(initial), dtype=torch.float32))
 
     def forward(self) -> Tensor:
         """Returns the value as a 0-d tensor, through which gradients flow."""
         return self.log_value.exp()
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Takes x back to the bounds, so that it doesn't go on beyond them where its gradient pushes it there."""
+        self.log_value.clamp_(*self.log_bounds)
 
 
 class FixedMultiplier(nn.Module):

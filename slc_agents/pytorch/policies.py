@@ -5,6 +5,7 @@ A policy is an `nn.Module` with the parts
 - `normalizer(flat)`: observation statistics, or the identity;
 - `actor(features, noise)` -> action [B, size] in [-1, 1] and its log-probability [B]; `actor.mean_action(features)`;
 - `critic(features, action)` -> values [n_critics, B]; `critic_target`: its slow copy;
+- for LAC, whose critics are Lyapunov functions, `actor_target`: the actor's slow copy;
 - `features(observation)`: what actor and critic see of an observation; `observe(observation)`;
 - `observation_space`, `action_space`: those of the environment.
 
@@ -31,7 +32,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from slc_agents.errors import UnsupportedSpaceError, check_whole_number, reject_unknown_keywords
-from slc_agents.pytorch.critics import CriticEnsemble
+from slc_agents.pytorch.critics import CriticEnsemble, LyapunovEnsemble
 from slc_agents.pytorch.encoders import (
     NATURE_CNN,
     NATURE_FEATURES,
@@ -50,11 +51,13 @@ from slc_agents.pytorch.normalizer import IdentityNormalizer, ObservationNormali
 from slc_agents.spaces import check_action_space, check_observation_space, observation_boxes, observation_size
 
 __all__ = [
+    "FOR_LEARNING",
     "CnnEncoder",
     "CnnPolicy",
     "CriticEnsemble",
     "EncoderPolicy",
     "GSDEPolicy",
+    "LyapunovEnsemble",
     "MlpPolicy",
     "MultiInputEncoder",
     "MultiInputPolicy",
@@ -72,6 +75,8 @@ GSDE_EPSILON = 1e-6  # added to the variance of state-dependent noise
 DEFAULT_HIDDEN_SIZES = {"actor": (256, 256), "critic": (256, 256)}
 DEFAULT_ACTIVATION = {"actor": "ReLU", "critic": "ReLU"}
 DEFAULT_OUTPUT_ACTIVATION = {"actor": "ReLU", "critic": "Identity"}
+# Of a Lyapunov function each layer has the activation, and its output is always the sum of their squares.
+LYAPUNOV_OUTPUT_ACTIVATION = {"actor": "ReLU"}
 ENCODER_KEYWORDS = ("cnn_layers", "cnn_features", "channels", "share_encoder", "encoder", "encoder_kwargs")
 
 
@@ -218,8 +223,10 @@ class MlpPolicy(nn.Module):
         hidden_sizes: Widths of the hidden layers.
         activation: Activation between hidden layers, as a class or a name in `torch.nn`.
         output_activation: Activation after the actor's last hidden layer, and after the critic's output.
-        n_critics: Number of critics; the smallest of their values counts.
+        n_critics: Number of critics; the smallest of their values counts, of Lyapunov functions the largest.
         normalize_observations: Whether observations are normalised by their running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions and the actor has a slow copy, as LAC needs it; the agent
+            says it. The critic then has no output activation.
 
     `hidden_sizes`, `activation` and `output_activation` are each one value for both nets, or
     `{"actor": ..., "critic": ...}`, where what is left out has its default.
@@ -238,6 +245,7 @@ class MlpPolicy(nn.Module):
         output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
         n_critics: int = 2,
         normalize_observations: bool = False,
+        lyapunov: bool = False,
     ) -> None:
         super().__init__()
         check_observation_space(observation_space)
@@ -253,8 +261,13 @@ class MlpPolicy(nn.Module):
         self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
         self.hidden_sizes = _per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes", _check_sizes)
         self.activation = _per_net(activation, DEFAULT_ACTIVATION, "activation", find_activation)
+        self.lyapunov = lyapunov
+        default_output = LYAPUNOV_OUTPUT_ACTIVATION if lyapunov else DEFAULT_OUTPUT_ACTIVATION
         self.output_activation = _per_net(
-            output_activation, DEFAULT_OUTPUT_ACTIVATION, "output_activation", find_activation
+            default_output if output_activation is DEFAULT_OUTPUT_ACTIVATION else output_activation,  # it wasn't given
+            default_output,
+            "output_activation",
+            find_activation,
         )
         n_normalized = self.count_normalized() if normalize_observations else 0
         if normalize_observations and not n_normalized:
@@ -264,7 +277,11 @@ class MlpPolicy(nn.Module):
             )
         self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
-        self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
+        # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.
+        critic_target, actor_target = copy.deepcopy((self.critic, self.actor if lyapunov else None))
+        self.critic_target = critic_target.requires_grad_(False)
+        if actor_target is not None:
+            self.actor_target = actor_target.requires_grad_(False)
 
     def count_normalized(self) -> int:
         """Returns how many of an observation's numbers the normaliser is for: all."""
@@ -286,6 +303,14 @@ class MlpPolicy(nn.Module):
 
     def make_critic(self) -> nn.Module:
         """Makes the critics: `critic(features, action)` -> [n_critics, B]."""
+        if self.lyapunov:
+            return LyapunovEnsemble(
+                self.n_features,
+                self.n_actions,
+                self.hidden_sizes["critic"],
+                self.activation["critic"],
+                self.n_critics,
+            )
         return CriticEnsemble(
             self.n_features,
             self.n_actions,
@@ -335,6 +360,7 @@ class GSDEPolicy(MlpPolicy):
         output_activation: Activation after the actor's last hidden layer, and after the critic's output.
         n_critics: Number of critics.
         normalize_observations: Whether observations are normalised by their running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions.
 
     Raises:
         ValueError: If a value is out of range.
@@ -354,6 +380,7 @@ class GSDEPolicy(MlpPolicy):
         output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
         n_critics: int = 2,
         normalize_observations: bool = False,
+        lyapunov: bool = False,
     ) -> None:
         if not isinstance(use_expln, (bool, np.bool_)):
             raise ValueError(f"policy_kwargs: use_expln={use_expln!r}; True or False is needed")
@@ -375,6 +402,7 @@ class GSDEPolicy(MlpPolicy):
             output_activation=output_activation,
             n_critics=n_critics,
             normalize_observations=normalize_observations,
+            lyapunov=lyapunov,
         )
 
     def make_actor(self) -> nn.Module:
@@ -413,6 +441,7 @@ class EncoderPolicy(MlpPolicy):
         output_activation: Activation after the actor's last hidden layer, and after the critic's output.
         n_critics: Number of critics.
         normalize_observations: Whether what is no image is normalised by its running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions.
 
     Raises:
         ValueError: If a value is out of range, or an image is too small for the convolutions.
@@ -438,6 +467,7 @@ class EncoderPolicy(MlpPolicy):
         output_activation: str | type[nn.Module] | Mapping[str, Any] | None = DEFAULT_OUTPUT_ACTIVATION,
         n_critics: int = 2,
         normalize_observations: bool = False,
+        lyapunov: bool = False,
     ) -> None:
         check_observation_space(observation_space)
         self.check_kind(observation_space, has_own_encoder=encoder is not None)
@@ -457,6 +487,7 @@ class EncoderPolicy(MlpPolicy):
             output_activation=output_activation,
             n_critics=n_critics,
             normalize_observations=normalize_observations,
+            lyapunov=lyapunov,
         )
 
     @staticmethod
@@ -567,6 +598,7 @@ FOREIGN_NAMES = {
     "use_sde": "here it is policy='GSDEPolicy'",
     **dict.fromkeys(("use_expln", "log_std_init", "clip_mean", "noise_steps"), "it is a keyword of GSDEPolicy"),
     "sde_sample_freq": "here it is noise_steps, of GSDEPolicy",
+    "lyapunov": "the agent says it: LAC's critics are Lyapunov functions, SAC's aren't. Leave it out",
     **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
 }
 PARTS = (
@@ -579,6 +611,7 @@ PARTS = (
     "features",
     "observe",
 )
+FOR_LEARNING = ("critic", "critic_target", "actor_target")  # what acting doesn't need
 POLICIES: dict[str, type[nn.Module]] = {
     "MlpPolicy": MlpPolicy,
     "CnnPolicy": CnnPolicy,
@@ -593,39 +626,68 @@ def make_policy(
     action_space: gymnasium.Space[Any],
     policy_kwargs: Mapping[str, Any] | None,
     seed: int,
+    *,
+    lyapunov: bool = False,
 ) -> nn.Module:
     """Makes a policy from its name or class, with initial weights drawn from a seed.
+
+    Args:
+        policy: A name of `POLICIES`, or a class.
+        observation_space: The environment's.
+        action_space: The environment's.
+        policy_kwargs: Keywords for the class.
+        seed: The seed.
+        lyapunov: Whether it is for LAC: its critics are then Lyapunov functions, one by default, and its actor has a
+            slow copy.
 
     Raises:
         ValueError: If there is no policy of that name, or a keyword's value is out of range.
         TypeError: If the class doesn't take a keyword, or lacks a part.
     """
-    if isinstance(policy, str):
-        if policy not in POLICIES:
-            raise ValueError(f"policy={policy!r}: allowed are {', '.join(map(repr, POLICIES))}, or a policy class")
-        policy_class = POLICIES[policy]
-    elif isinstance(policy, type) and issubclass(policy, nn.Module):
-        policy_class = policy
-    else:
-        raise TypeError(f"policy: received {policy!r}; allowed are a name such as 'MlpPolicy', or a policy class")
-    kwargs = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
-    parameters = inspect.signature(policy_class).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        allowed = [name for name in parameters if name not in ("observation_space", "action_space")]
-        reject_unknown_keywords(kwargs, allowed, f"policy_kwargs of {policy_class.__name__}", FOREIGN_NAMES)
+    policy_class = _find_class(policy)
+    own_copy = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
+    kwargs = _keywords(policy_class, own_copy, lyapunov=lyapunov)
     with torch.random.fork_rng(devices=[]):  # torch initialises from its global generator, which is the user's
         torch.default_generator.manual_seed(seed)
         made = policy_class(observation_space, action_space, **kwargs)
-    missing = [part for part in PARTS if not hasattr(made, part)]
+    parts = (*PARTS, "actor_target") if lyapunov else PARTS
+    missing = [part for part in parts if not hasattr(made, part)]
     if hasattr(made, "actor") and not hasattr(made.actor, "mean_action"):
         missing.append("actor.mean_action")
     if missing:
         raise TypeError(
-            f"policy {policy_class.__name__} lacks {', '.join(missing)}; a policy needs {', '.join(PARTS)}. "
+            f"policy {policy_class.__name__} lacks {', '.join(missing)}; a policy needs {', '.join(parts)}. "
             "Subclass slc_agents.policies.MlpPolicy to have them"
+            + (", and pass its keyword `lyapunov` on" if lyapunov and isinstance(made, MlpPolicy) else "")
         )
-    made.critic_target.requires_grad_(False)  # it follows the critics, whoever made it
+    for target in ("critic_target", "actor_target"):  # they follow others, whoever made them
+        if hasattr(made, target):
+            getattr(made, target).requires_grad_(False)
     return made
+
+
+def _find_class(policy: str | type[nn.Module]) -> type[nn.Module]:
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: allowed are {', '.join(map(repr, POLICIES))}, or a policy class")
+        return POLICIES[policy]
+    if isinstance(policy, type) and issubclass(policy, nn.Module):
+        return policy
+    raise TypeError(f"policy: received {policy!r}; allowed are a name such as 'MlpPolicy', or a policy class")
+
+
+def _keywords(policy_class: type[nn.Module], given: dict[str, Any], *, lyapunov: bool) -> dict[str, Any]:
+    """Returns the keywords to make a policy with: those given, checked, and those that LAC adds to them."""
+    parameters = inspect.signature(policy_class).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not takes_any or "lyapunov" in given:
+        allowed = [name for name in parameters if name not in ("observation_space", "action_space", "lyapunov")]
+        reject_unknown_keywords(given, allowed, f"policy_kwargs of {policy_class.__name__}", FOREIGN_NAMES)
+    if not lyapunov:
+        return given
+    passes_on = takes_any and issubclass(policy_class, MlpPolicy)
+    own = {"n_critics": 1, "lyapunov": True}
+    return {name: value for name, value in own.items() if name in parameters or passes_on} | given
 
 
 def _is_finite_number(value: Any) -> bool:

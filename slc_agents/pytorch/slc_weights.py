@@ -26,12 +26,10 @@ __all__ = ["find_weights", "read_weights"]
 
 FILE = Path("torch_save") / "model_state.pt"
 INFO_FILE = "save_info.json"
-CRITICS = {
-    "ac.Q1.Q": "critic/0",
-    "ac.Q2.Q": "critic/1",
-    "ac_targ.Q1.Q": "critic_target/0",
-    "ac_targ.Q2.Q": "critic_target/1",
-}
+# Its copies of the networks, and ours of the critics.
+COPIES = {"ac": "critic", "ac_targ": "critic_target"}
+Q_CRITICS = ("Q1.Q", "Q2.Q")
+LYAPUNOV_CRITICS = ("L.L", "L2.L")  # the second one is LATC's
 
 
 class _Layer(NamedTuple):
@@ -82,14 +80,14 @@ def find_weights(path: Path) -> Path | None:
 
 
 def read_weights(path: Path, policy: nn.Module, opt_type: str) -> dict[str, Array]:
-    """Reads the networks, target networks and temperature of an agent of stable-learning-control's SAC.
+    """Reads the networks, target networks and multipliers of an agent of stable-learning-control's SAC or LAC.
 
-    No code from the file is run. The target's actor, which is in the file too, has no counterpart here.
+    No code from the file is run. The slow copy of SAC's actor, which is in the file too, has no counterpart here.
 
     Args:
         path: The file.
-        policy: The policy that they are for.
-        opt_type: Whether the critics learned returns ("maximize") or costs ("minimize"), where no `save_info.json`
+        policy: The policy that they are for; whether that is one of SAC or of LAC says what is to be in the file.
+        opt_type: Whether SAC's critics learned returns ("maximize") or costs ("minimize"), where no `save_info.json`
             beside the file says it.
 
     Returns:
@@ -100,48 +98,82 @@ def read_weights(path: Path, policy: nn.Module, opt_type: str) -> dict[str, Arra
         ArchiveError: If it holds something else, or would have to run code.
         ValueError: If the policy has other inputs, or critics whose output can't be negated.
     """
-    tensors, algorithm = _load(path)
-    costs = (_read_opt_type(path) or opt_type) == "minimize"
+    tensors, saved_by = _load(path)
+    is_lac = bool(getattr(policy, "lyapunov", False))
+    name = "LAC" if is_lac else "SAC"
+    costs = not is_lac and (_read_opt_type(path) or opt_type) == "minimize"
     try:
-        layers = _translate(tensors, policy, value_sign=-1.0 if costs else 1.0)
-        log_alpha = tensors.pop("log_alpha")
+        layers = _translate_lac(tensors, policy) if is_lac else _translate_sac(tensors, policy, -1.0 if costs else 1.0)
+        multipliers = {"alpha/log_value": tensors.pop("log_alpha")}
+        if is_lac:  # whose multiplier is cut off at 1 there when it is used, and here where it is kept
+            multipliers["labda/log_value"] = np.minimum(tensors.pop("log_labda"), 0.0)
     except KeyError as error:
-        raise _other_agent(path, algorithm, f"has no tensor {error}") from error
-    for name in tensors:
-        if not name.startswith("ac_targ.pi."):
-            raise _other_agent(path, algorithm, f"has a tensor {name!r}")
+        raise _other_agent(path, name, saved_by, f"has no tensor {error}") from error
+    for tensor in tensors:
+        if is_lac or not tensor.startswith("ac_targ.pi."):
+            raise _other_agent(path, name, saved_by, f"has a tensor {tensor!r}")
     if costs and getattr(policy, "output_activation", {}).get("critic", nn.Identity) is not nn.Identity:
         raise ValueError(
             f"{path}: its critics learned costs, and their output is negated here, which needs the output_activation "
             "'Identity' for the critic"
         )
-    return {
-        **{f"{name}/weight": layer.weight.astype(np.float32) for name, layer in layers.items()},
-        **{f"{name}/bias": layer.bias.astype(np.float32) for name, layer in layers.items()},
-        "alpha/log_value": log_alpha.astype(np.float32),
+    parts = {
+        **{f"{layer}/weight": values.weight for layer, values in layers.items()},
+        **{f"{layer}/bias": values.bias for layer, values in layers.items()},
+        **multipliers,
     }
+    return {part: values.astype(np.float32) for part, values in parts.items()}
 
 
-def _translate(tensors: dict[str, NDArray[np.float64]], policy: nn.Module, value_sign: float) -> dict[str, _Layer]:
-    """Takes the networks out of a state dict; returns their layers by the names that the archive has for them."""
+def _translate_sac(tensors: dict[str, NDArray[np.float64]], policy: nn.Module, value_sign: float) -> dict[str, _Layer]:
+    """Takes SAC's networks out of a state dict; returns their layers by the names that the archive has for them."""
+    observation, observation_and_action = _inputs(policy)
+    layers = _take_actor(tensors, "ac.pi", "actor", observation)
+    for copy, part in COPIES.items():
+        for i, critic in enumerate(Q_CRITICS):
+            name = f"{part}/{i}"
+            trunk = _take_trunk(tensors, f"{copy}.{critic}", name, observation_and_action)
+            value = trunk.pop(f"{name}/trunk/{len(trunk) - 1}")
+            layers |= {**trunk, f"{name}/value": _Layer(value_sign * value.weight, value_sign * value.bias)}
+    return layers
+
+
+def _translate_lac(tensors: dict[str, NDArray[np.float64]], policy: nn.Module) -> dict[str, _Layer]:
+    """Takes the networks of LAC, or of LATC, out of a state dict; see `_translate_sac`."""
+    observation, observation_and_action = _inputs(policy)
+    layers = _take_actor(tensors, "ac.pi", "actor", observation)
+    layers |= _take_actor(tensors, "ac_targ.pi", "actor_target", observation)
+    for copy, part in COPIES.items():
+        for i, critic in enumerate(LYAPUNOV_CRITICS[: cast("Any", policy.n_critics)]):
+            layers |= _take_trunk(tensors, f"{copy}.{critic}", f"{part}/{i}", observation_and_action)
+    return layers
+
+
+def _inputs(policy: nn.Module) -> tuple[_Inputs, _Inputs]:
+    """Returns how their inputs are made of ours: the actor's, and the critics'."""
     boxes = observation_boxes(cast("Any", policy.observation_space)).values()
     scale = ActionScale(cast("Any", policy.action_space))
     divisors = np.concatenate([np.full(int(np.prod(box.shape)), input_scale(box)) for box in boxes])
     observation = _Inputs(divisors, np.zeros_like(divisors))
-    observation_and_action = _Inputs(
+    return observation, _Inputs(
         np.concatenate([divisors, scale.half_range]), np.concatenate([observation.offset, scale.center])
     )
-    first, *others = _take_mlp(tensors, "ac.pi.net")
-    trunk = [observation.absorb(first, "actor/trunk/0/weight"), *others]
-    layers = {f"actor/trunk/{i}": layer for i, layer in enumerate(trunk)}
-    layers["actor/mean"] = _take_layer(tensors, "ac.pi.mu_layer")
-    layers["actor/log_std"] = _take_layer(tensors, "ac.pi.log_std_layer")
-    for name, part in CRITICS.items():
-        first, *others = _take_mlp(tensors, name)
-        *trunk, value = [observation_and_action.absorb(first, f"{part}/trunk/0/weight"), *others]
-        layers |= {f"{part}/trunk/{i}": layer for i, layer in enumerate(trunk)}
-        layers[f"{part}/value"] = _Layer(value_sign * value.weight, value_sign * value.bias)
+
+
+def _take_actor(
+    tensors: dict[str, NDArray[np.float64]], name: str, part: str, observation: _Inputs
+) -> dict[str, _Layer]:
+    layers = _take_trunk(tensors, f"{name}.net", part, observation)
+    layers[f"{part}/mean"] = _take_layer(tensors, f"{name}.mu_layer")
+    layers[f"{part}/log_std"] = _take_layer(tensors, f"{name}.log_std_layer")
     return layers
+
+
+def _take_trunk(tensors: dict[str, NDArray[np.float64]], name: str, part: str, inputs: _Inputs) -> dict[str, _Layer]:
+    """Takes a perceptron out of a state dict, as layers of a part's trunk."""
+    first, *others = _take_mlp(tensors, name)
+    trunk = [inputs.absorb(first, f"{part}/trunk/0/weight"), *others]
+    return {f"{part}/trunk/{i}": layer for i, layer in enumerate(trunk)}
 
 
 def _take_mlp(tensors: dict[str, NDArray[np.float64]], name: str) -> list[_Layer]:
@@ -175,7 +207,9 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.float64]], str | None]:
     algorithm = state.pop("alg_name", None)
     for name, value in state.items():
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            raise _other_agent(path, algorithm, f"has {name!r}, which is no tensor of floating-point numbers")
+            raise _other_agent(
+                path, "SAC or LAC", algorithm, f"has {name!r}, which is no tensor of floating-point numbers"
+            )
     return {str(name): value.astype(np.float64) for name, value in state.items()}, algorithm
 
 
@@ -199,9 +233,9 @@ def _read_opt_type(path: Path) -> str | None:
     return None
 
 
-def _other_agent(path: Path, algorithm: object, finding: str) -> ArchiveError:
-    says = "" if algorithm is None else f", which says to be an agent of {algorithm},"
+def _other_agent(path: Path, wanted: str, saved_by: object, finding: str) -> ArchiveError:
+    says = "" if saved_by is None else f", which says to be an agent of {saved_by},"
     return ArchiveError(
-        f"{path}: not an agent of SAC as stable-learning-control saves one: the file{says} {finding}. Agents of other "
-        "algorithms or with networks of one's own can't be read"
+        f"{path}: not an agent of {wanted} as stable-learning-control saves one: the file{says} {finding}. Agents of "
+        "other algorithms or with networks of one's own can't be read"
     )

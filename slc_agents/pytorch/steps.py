@@ -39,7 +39,7 @@ class Steps(ABC):
             learner: Whose steps they are.
             batches: Makes minibatches.
             inputs: What it makes them of.
-            noise: That of each step, [n, 2, B, n_actions].
+            noise: That of each step, [n, n_samples, B, n_actions].
         """
 
     @abstractmethod

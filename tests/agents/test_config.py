@@ -18,8 +18,9 @@ import pytest
 import yaml
 from torch import nn
 
+import slc_agents.agents.lac
 import slc_agents.agents.sac
-from slc_agents import SAC, SACConfig
+from slc_agents import LAC, SAC, LACConfig, SACConfig
 from slc_agents.agents.config import AgentConfig
 from slc_agents.errors import ConfigError
 from slc_agents.schedulers import ConstantScheduler, ExponentialScheduler, LinearScheduler
@@ -95,6 +96,85 @@ def test_bad_values_name_the_field_the_value_and_what_is_allowed(name: str, valu
 
 def test_every_field_with_a_range_is_tried() -> None:
     assert set(NAMES) - {name for name, _, _ in BAD} == {"start_policy"}  # a path or anything that has parameters
+
+
+LAC_NAMES = [field.name for field in dataclasses.fields(LACConfig)]
+LAC_BAD: list[tuple[str, Any, str]] = [
+    ("opt_type", "maximize", "must be 'minimize': LAC needs a cost"),
+    *[("opt_type", value, "must be 'minimize'") for value in ("max", None, 1)],
+    *[("alpha3", value, "greater than or equal to 0") for value in (-0.1, -5)],
+    *[(name, value, "greater than 0") for name in ("labda", "labda_min") for value in (0, -1)],
+    *[(name, 1.01, "less than or equal to 1") for name in ("labda", "labda_min")],
+    *[(name, "x", "number") for name in ("alpha3", "labda", "labda_min", "lr_labda", "lr_labda_final")],
+    *[(name, True, "not a bool") for name in ("alpha3", "labda", "horizon_length", "terminal_horizon")],
+    *[("lr_labda", value, ">= 0") for value in (-1e-3, float("nan"), None)],
+    ("lr_labda_final", -1e-3, "greater than or equal to 0"),
+    ("lr_labda_decay_type", "cosine", "'linear', 'exponential' or 'constant'"),
+    ("horizon_length", -1, "greater than or equal to 0"),
+    ("horizon_length", 1.5, "integer"),
+    ("terminal_horizon", 0, "greater than or equal to 1"),
+    ("terminal_horizon", "many", "integer"),
+    *[("terminal_cost", value, "'absorbing' or 'zero'") for value in ("Zero", None, 0)],
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), LAC_BAD)
+def test_bad_values_of_lac_are_named_too(name: str, value: Any, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LACConfig(**{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}={value!r}")
+    assert allowed in message
+    assert "pydantic" not in message
+
+
+def test_every_field_of_lac_with_a_range_is_tried() -> None:
+    assert {name for name, _, _ in LAC_BAD} == {"opt_type", *LAC_NAMES} - (set(NAMES) - {"opt_type"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labda": 1e-5}, "labda=1e-05: .*labda_min=0.0001"),
+        ({"labda": 0.2, "labda_min": 0.3}, "labda=0.2: .*labda_min=0.3"),
+        ({"replay_size": 59, "n_envs": 3, "horizon_length": 20}, "replay_size=59: .*60 transitions"),
+        ({"terminal_cost": "zero", "horizon_length": 5}, "terminal_cost='zero': with horizon_length=5"),
+        ({"terminal_horizon": 9, "horizon_length": 5}, "terminal_horizon=9: with horizon_length=5"),
+        ({"terminal_horizon": 9, "terminal_cost": "zero"}, "terminal_horizon=9: with terminal_cost='zero'"),
+        ({"lr_labda": ConstantScheduler(1e-3), "lr_labda_final": 1e-4}, "lr_labda_final=0.0001"),
+        ({"alpha": 0}, "alpha=0: .*adaptive_temperature=False"),
+    ],
+)
+def test_contradictions_of_lac(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LACConfig(**fields)
+    assert LACConfig(replay_size=60, n_envs=3, horizon_length=20).horizon_length == 20
+
+
+def test_costs_keep_their_sign_with_lac_alone() -> None:
+    assert LACConfig().reward_sign == 1.0
+    assert SACConfig(opt_type="minimize").reward_sign == -1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "expected"),
+    [
+        ({"gamma": 0.5}, 3, (1.75, 1.75)),  # 1 + 1/2 + 1/4
+        ({"gamma": 0.5}, None, (2.0, 2.0)),
+        ({"gamma": 0.5, "terminal_horizon": 2}, 3, (1.5, 1.5)),
+        ({"gamma": 1.0}, 400, (400.0, 400.0)),
+        ({"gamma": 1.0, "terminal_horizon": 7}, None, (7.0, 7.0)),
+        ({"gamma": 1.0}, None, (float("inf"), float("inf"))),
+        ({"gamma": 0.0}, 400, (1.0, 1.0)),
+        ({"terminal_cost": "zero"}, 400, (1.0, 0.0)),
+        ({"gamma": 1.0, "terminal_cost": "zero"}, None, (1.0, 0.0)),
+        ({"horizon_length": 5}, 400, (5.0, 5.0)),
+    ],
+)
+def test_what_stands_for_all_that_would_follow_an_end(
+    fields: dict[str, Any], limit: int | None, expected: tuple[float, float]
+) -> None:
+    assert LACConfig(**fields).terminal_factors(limit) == pytest.approx(expected)
 
 
 def test_several_mistakes_are_all_named() -> None:
@@ -332,6 +412,13 @@ def test_round_trips_through_yaml_and_json(fields: dict[str, Any]) -> None:
         assert plain["lr_a"] == {"type": "linear", "initial": 1e-3, "final": 1e-5}
 
 
+def test_settings_of_lac_round_trip_through_yaml() -> None:
+    config = LACConfig(alpha3=1.0, lr_labda=LinearScheduler(1e-3, 1e-5), horizon_length=5)
+    plain = config.to_dict()
+    assert list(plain) == LAC_NAMES
+    assert LACConfig(**yaml.safe_load(yaml.safe_dump(plain))) == config
+
+
 def test_what_only_code_can_say_stays_the_object_it_is() -> None:
     class Own(nn.Module):
         pass
@@ -341,9 +428,10 @@ def test_what_only_code_can_say_stays_the_object_it_is() -> None:
     assert plain["policy_kwargs"] == {"activation": Own, "layer": nn.Linear, "gate": nn.Sigmoid}
 
 
-def test_every_field_is_described() -> None:
-    descriptions = SACConfig.descriptions()
-    assert set(descriptions) == set(NAMES)
+@pytest.mark.parametrize(("config", "names"), [(SACConfig, NAMES), (LACConfig, LAC_NAMES)])
+def test_every_field_is_described(config: type[AgentConfig], names: list[str]) -> None:
+    descriptions = config.descriptions()
+    assert set(descriptions) == set(names)
     assert all(len(text) >= 15 and text.endswith(".") for text in descriptions.values())
     assert "return" not in AgentConfig.descriptions()
 
@@ -353,11 +441,17 @@ def test_every_field_is_described() -> None:
 OWN = ["policy", "env", "config", "eval_env", "verbose"]
 
 
-def written_signature() -> list[tuple[str, Any]]:
+AGENTS = {
+    "SAC": (SAC, SACConfig, slc_agents.agents.sac, NAMES),
+    "LAC": (LAC, LACConfig, slc_agents.agents.lac, LAC_NAMES),
+}
+
+
+def written_signature(name: str) -> list[tuple[str, Any]]:
     """Names and defaults of the __init__ that stands under TYPE_CHECKING for editors."""
-    tree = ast.parse(Path(slc_agents.agents.sac.__file__).read_text())
-    [sac] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "SAC"]
-    [guard] = [node for node in sac.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    tree = ast.parse(Path(str(AGENTS[name][2].__file__)).read_text())
+    [agent] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    [guard] = [node for node in agent.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     [init] = [node for node in guard.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
     positional = [arg.arg for arg in init.args.args][1:]
     defaults = [ast.literal_eval(node) for node in init.args.defaults]
@@ -369,27 +463,31 @@ def written_signature() -> list[tuple[str, Any]]:
     return [*zip(positional, defaults, strict=True), *keywords]
 
 
-def expected_signature() -> list[tuple[str, Any]]:
-    defaults = SACConfig()
-    fields = [(name, getattr(defaults, name)) for name in NAMES]
+def expected_signature(name: str) -> list[tuple[str, Any]]:
+    _, config_class, _, names = AGENTS[name]
+    defaults = config_class()
+    fields = [(field, getattr(defaults, field)) for field in names]
     return [("policy", "MlpPolicy"), ("env", None), ("config", None), ("eval_env", None), ("verbose", 0), *fields]
 
 
-def test_the_written_signature_equals_the_config() -> None:
-    written = [(name, {} if default is ... else default) for name, default in written_signature()]
-    assert written == expected_signature()
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_written_signature_equals_the_config(name: str) -> None:
+    written = [(field, {} if default is ... else default) for field, default in written_signature(name)]
+    assert written == expected_signature(name)
 
 
-def test_inspect_shows_every_keyword_with_its_default() -> None:
-    parameters = inspect.signature(SAC).parameters
-    assert list(parameters) == OWN + NAMES
-    for name, default in expected_signature():
-        if name != "logger_kwargs":  # a new dict each time
-            assert parameters[name].default == default, name
+@pytest.mark.parametrize("name", AGENTS)
+def test_inspect_shows_every_keyword_with_its_default(name: str) -> None:
+    parameters = inspect.signature(AGENTS[name][0]).parameters
+    assert list(parameters) == OWN + AGENTS[name][3]
+    for field, default in expected_signature(name):
+        if field != "logger_kwargs":  # a new dict each time
+            assert parameters[field].default == default, field
 
 
 def test_help_shows_the_hyperparameters() -> None:
-    text = io.StringIO()
-    pydoc.Helper(output=text)(SAC)
-    assert "lr_a" in text.getvalue()
-    assert "steps_per_update" in text.getvalue()
+    for agent, word in ((SAC, "steps_per_update"), (LAC, "terminal_horizon")):
+        text = io.StringIO()
+        pydoc.Helper(output=text)(agent)
+        assert "lr_a" in text.getvalue()
+        assert word in text.getvalue()

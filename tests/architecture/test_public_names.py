@@ -15,9 +15,9 @@ import slc_agents
 from slc_agents import SAC
 
 PUBLIC = {
-    "slc_agents": ["SAC", "SACConfig", "load"],
+    "slc_agents": ["LAC", "LACConfig", "SAC", "SACConfig", "load"],
     "slc_agents.schedulers": ["ConstantScheduler", "LinearScheduler", "ExponentialScheduler"],
-    "slc_agents.buffers": ["ReplayBuffer"],
+    "slc_agents.buffers": ["FiniteHorizonReplayBuffer", "ReplayBuffer"],
     "slc_agents.callbacks": [
         "Callback",
         "CallbackList",
@@ -166,4 +166,4 @@ def test_unknown_public_names_are_attribute_errors() -> None:
     for module in ("slc_agents", "slc_agents.policies"):
         with pytest.raises(AttributeError, match="no attribute 'Sac'"):
             importlib.import_module(module).Sac  # noqa: B018
-    assert {"SAC", "SACConfig", "load", "__version__"} <= set(dir(slc_agents))
+    assert {"LAC", "LACConfig", "SAC", "SACConfig", "load", "__version__"} <= set(dir(slc_agents))

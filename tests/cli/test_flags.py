@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from slc_agents import SACConfig
+from slc_agents import LACConfig, SACConfig
 from slc_agents.cli.flags import given_hyperparameters
 from slc_agents.cli.main import build_parser
-from slc_agents.schedulers import LinearScheduler
+from slc_agents.schedulers import ConstantScheduler, LinearScheduler
 
 Command = Callable[..., Any]
 # For each field: what is typed, and what the config then holds; none of them is the default.
@@ -60,12 +60,47 @@ VALUES: dict[str, tuple[list[str], Any]] = {
 }
 
 
-def given(*arguments: str) -> dict[str, Any]:
-    return given_hyperparameters(build_parser().parse_args(["train", "sac", "Pendulum-v1", *arguments]))
+OF_LAC: dict[str, tuple[list[str], Any]] = {
+    "alpha3": (["1"], 1.0),
+    "labda": ([".5"], 0.5),
+    "labda_min": (["1e-3"], 1e-3),
+    "lr_labda": (["{type: constant, value: 1e-3}"], ConstantScheduler(1e-3)),
+    "lr_labda_final": (["1e-6"], 1e-6),
+    "lr_labda_decay_type": (["exponential"], "exponential"),
+    "horizon_length": (["5"], 5),
+    "terminal_cost": (["zero"], "zero"),
+    "terminal_horizon": (["250"], 250),
+}
+
+
+def given(*arguments: str, algo: str = "sac") -> dict[str, Any]:
+    return given_hyperparameters(build_parser().parse_args(["train", algo, "Pendulum-v1", *arguments]))
 
 
 def test_the_table_is_complete() -> None:
     assert list(VALUES) == [field.name for field in dataclasses.fields(SACConfig)]
+    assert {*VALUES, *OF_LAC} == {field.name for field in dataclasses.fields(LACConfig)}
+
+
+@pytest.mark.parametrize("name", OF_LAC)
+def test_an_option_of_lac_reaches_its_field(name: str) -> None:
+    typed, expected = OF_LAC[name]
+    received = given(f"--{name.replace('_', '-')}", *typed, algo="lac")
+    assert list(received) == [name]
+    config = LACConfig(**received)
+    assert getattr(config, name) == expected
+    assert type(getattr(config, name)) is type(expected)
+    assert getattr(LACConfig(), name) != expected
+
+
+def test_the_help_says_whose_an_option_is(command: Command) -> None:
+    out = " ".join(command("train", "--help").out.split())
+    for name, text in LACConfig.descriptions().items():
+        if name in OF_LAC:
+            start = text.split(":")[0]
+            assert f"--{name.replace('_', '-')} " in out
+            assert f"Only lac. {start}" in out
+    assert "minimize for lac" in out
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -283,3 +283,35 @@ def test_ctrl_c_in_the_evaluation(small: list[str], command: Command, monkeypatc
     assert (code, err) == (130, "interrupted\n")
     assert "not evaluated; later: slc-agents evaluate x" in out
     assert names(Path("x")) == (FILES - {"evaluation.json"}) | UNFINISHED
+
+
+def test_a_whole_run_of_lac(small: list[str], command: Command) -> None:
+    options = [*small, "--seed", 1, "--horizon-length", 5, "--alpha3", 1, "--lr-labda", "1e-3", "--max-ep-len", 40]
+    code, out, err = command("train", "lac", "slc/Oscillator-v1", *options, "--out", "runs/x")
+    folder = Path("runs/x")
+    assert (code, err) == (0, "")
+    assert names(folder) == FILES
+    lines = out.splitlines()
+    assert lines[0].startswith(
+        "LAC on slc/Oscillator-v1, seed 1; settings: the defaults of LACConfig, since the zoo has"
+    )
+    assert re.fullmatch(r"epoch 3/3   300/300 steps   [\d,]+ steps/s   cost [\d,]+\.\d   test [\d,]+\.\d", lines[3])
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["opt_type"], config["horizon_length"], config["alpha3"]) == ("minimize", 5, 1.0)
+    model = slc_agents.load(folder / "agent.zip")
+    assert type(model).__name__ == "LAC"
+    progress = read_progress(folder)
+    assert progress["train/labda"][-1] > 0
+    assert min(progress["train/lyapunov_value"][1:]) > 0
+    code, out, _ = command("evaluate", folder, "--episodes", 2, "--seed", 0)
+    assert code == 0
+    assert "mean cost" in out
+
+
+def test_lac_says_that_it_takes_no_rewards(command: Command) -> None:
+    code, _, err = command("train", "lac", "Pendulum-v1", "--opt-type", "maximize", "--out", "x")
+    assert code == 1
+    assert "opt_type='maximize': must be 'minimize': LAC needs a cost" in err
+    code, _, err = command("train", "sac", "Pendulum-v1", "--alpha3", "1", "--out", "x")
+    assert code == 1
+    assert "SACConfig has no keyword 'alpha3'" in err

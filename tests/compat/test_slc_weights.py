@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
-from slc_agents import SAC
-from slc_agents.compat.slc import read_weights, sac
+from slc_agents import LAC, SAC
+from slc_agents.compat.slc import lac, read_weights, sac
 from slc_agents.errors import ArchiveError
 
 LOW, HIGH = torch.tensor([-3.0, 0.5]), torch.tensor([1.0, 40.0])
@@ -262,9 +262,80 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         SAC("MlpPolicy", "Pendulum-v1", **SMALL, start_policy=start)
 
 
-def with_lyapunov_critic() -> dict[str, Any]:
-    state = make_state("LAC")
-    return {name.replace("Q1.Q", "L.L"): value for name, value in state.items() if "Q2" not in name}
+def make_lac_state(twin: bool = False, log_labda: float = -0.7) -> dict[str, Any]:
+    """A state dict of LAC, or of LATC: all layers of a critic but the last one of Q, and the sum of their squares."""
+    names = {"Q1.Q": "L.L", "Q2.Q": "L2.L"} if twin else {"Q1.Q": "L.L"}
+    state = {name: value for name, value in make_state("LAC").items() if ".Q.4." not in name}
+    for theirs, name in names.items():
+        state = {key.replace(theirs, name): value for key, value in state.items()}
+    return {
+        "log_labda": torch.tensor(log_labda, dtype=torch.float64),
+        **{key: value for key, value in state.items() if ".Q2." not in key},
+    }
+
+
+def their_lyapunov_values(state: dict[str, Any], name: str, observation: Tensor, action: Tensor) -> Tensor:
+    x = torch.cat([observation, action], dim=-1)
+    return (layer(state, f"{name}.2", layer(state, f"{name}.0", x).relu()).relu() ** 2).sum(-1)
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_lac_computes_what_theirs_computes(tmp_path: Path, observation: NDArray[np.float32], twin: bool) -> None:
+    state = make_lac_state(twin)
+    kwargs = {**SMALL, "policy_kwargs": {"hidden_sizes": HIDDEN, "n_critics": 1 + twin}}
+    start = save_run(tmp_path, state)
+    model = LAC("MlpPolicy", LopsidedEnv, **kwargs, start_policy=start, start_policy_parts=("networks", "temperature"))
+    o = torch.from_numpy(observation)
+    np.testing.assert_allclose(
+        model.predict(observation, deterministic=True)[0], their_action(state, o), rtol=1e-6, atol=1e-6
+    )
+    target = {name.replace("ac_targ.", "ac."): value for name, value in state.items() if "ac_targ." in name}
+    with torch.no_grad():
+        mean = model.policy.actor_target.mean_action(model.policy.features(o))
+    np.testing.assert_allclose((mean + 1.0) * (HIGH - LOW) / 2 + LOW, their_action(target, o), rtol=1e-5, atol=1e-5)
+    action = LOW + (HIGH - LOW) * torch.rand(len(o), 2, generator=torch.Generator().manual_seed(2))
+    for theirs, ours in (("ac", "critic"), ("ac_targ", "critic_target")):
+        names = [f"{theirs}.L.L", f"{theirs}.L2.L"][: 1 + twin]
+        expected = torch.stack([their_lyapunov_values(state, name, o, action) for name in names])
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(our_values(model, ours, observation, action), expected, rtol=1e-5, atol=1e-5)
+    parameters = model.get_parameters()
+    assert parameters["alpha/log_value"] == np.float32(np.log(0.3))
+    assert parameters["labda/log_value"] == np.float32(-0.7)
+    assert set(read_weights(start, model)) == {name for name in parameters if not name.startswith("optimizer/")}
+
+
+def test_lac_s_multiplier_above_its_bound_starts_at_it(tmp_path: Path) -> None:
+    start = save_run(tmp_path, make_lac_state(log_labda=3.0))
+    model = LAC("MlpPolicy", LopsidedEnv, **SMALL, start_policy=start, start_policy_parts=("temperature",))
+    assert model.get_parameters()["labda/log_value"] == 0.0
+
+
+def test_the_function_lac_starts_from_theirs(tmp_path: Path) -> None:
+    start = save_run(tmp_path, make_lac_state())
+    short: dict[str, Any] = {"epochs": 1, "steps_per_epoch": 10, "num_test_episodes": 0, "replay_size": 50, "seed": 0}
+    policy, _ = lac(LopsidedEnv, ac_kwargs={"hidden_sizes": HIDDEN}, start_policy=str(start), **short)
+    model = LAC("MlpPolicy", LopsidedEnv, **SMALL, start_policy=start)
+    for ours, theirs in zip(policy.parameters(), model.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)  # nothing was learned in ten steps
+
+
+@pytest.mark.parametrize(
+    ("make", "n_critics", "message"),
+    [
+        (make_state, 1, "an agent of SAC, has no tensor 'ac.L.L.0.weight'"),
+        (make_lac_state, 2, "an agent of LAC, has no tensor 'ac.L2.L.0.weight'"),
+        (lambda: make_lac_state(twin=True), 1, "an agent of LAC, has a tensor 'ac.L2.L.0.weight'"),
+        (lambda: {k: v for k, v in make_lac_state().items() if k != "log_labda"}, 1, "has no tensor 'log_labda'"),
+    ],
+)
+def test_what_is_no_lac_of_that_kind_is_refused(
+    tmp_path: Path, make: Callable[[], Any], n_critics: int, message: str
+) -> None:
+    start = save_run(tmp_path, make())
+    kwargs = {**SMALL, "policy_kwargs": {"hidden_sizes": HIDDEN, "n_critics": n_critics}}
+    with pytest.raises(ValueError, match=f"not an agent of LAC as .*{message}"):
+        LAC("MlpPolicy", LopsidedEnv, **kwargs, start_policy=start)
 
 
 def without(name: str) -> Callable[[], dict[str, Any]]:
@@ -274,7 +345,7 @@ def without(name: str) -> Callable[[], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (with_lyapunov_critic, "an agent of LAC, has no tensor 'ac.Q1.Q.0.weight'"),
+        (make_lac_state, "an agent of LAC, has no tensor 'ac.Q1.Q.0.weight'"),
         (without("ac.pi.mu_layer.bias"), "has no tensor 'ac.pi.mu_layer.bias'"),
         (without("log_alpha"), "has no tensor 'log_alpha'"),
         (lambda: make_state() | {"log_labda": torch.zeros(())}, "has a tensor 'log_labda'"),

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import TimeLimit
 from scripted_envs import ForeignVectorEnv, ScriptedEnv
 
-from slc_agents.envs import episode_limit, make_vector_env
+from slc_agents.envs import episode_limit, find_episode_limit, make_vector_env
 
 LIMIT = "_max_episode_steps"
 
@@ -38,6 +39,28 @@ def test_an_environment_without_a_limit_is_left_alone(asynchronous):
     with episode_limit(env, 7):
         assert env.call("has_wrapper_attr", LIMIT) == (False, False)
     env.close()
+
+
+def test_the_limit_is_found(limited):
+    assert find_episode_limit(limited, None) == 9
+    assert find_episode_limit(limited, 3) == 3
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_where_there_is_no_limit_none_is_found(asynchronous):
+    makers = [lambda: TimeLimit(ScriptedEnv(), 5), ScriptedEnv]
+    for one, wanted in (([makers[0]] * 2, 5), ([makers[1]], None), (makers, None)):
+        env = make_vector_env(one, asynchronous=asynchronous)
+        assert find_episode_limit(env, None) == wanted
+        env.close()
+
+
+def test_the_limit_of_a_foreign_vector_env_is_its_spec_s():
+    env = ForeignVectorEnv([ScriptedEnv()], AutoresetMode.SAME_STEP)
+    assert find_episode_limit(env, None) is None
+    env.spec = EnvSpec("Foreign-v0", max_episode_steps=40)
+    assert find_episode_limit(env, None) == 40
+    assert find_episode_limit(env, 7) == 7
 
 
 def test_it_may_be_closed_inside():

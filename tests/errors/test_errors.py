@@ -14,7 +14,7 @@ import pytest
 from error_cases import CASES, SMALL, PushEnv
 
 import slc_agents.callbacks as callbacks
-from slc_agents import SAC, SACConfig, load
+from slc_agents import SAC, LACConfig, SACConfig, load
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.errors import ArchiveError, NonFiniteError
@@ -160,7 +160,9 @@ def parameters_of(function: Any) -> set[str]:
 
 
 def test_everything_has_a_case() -> None:
-    wanted = {f"SACConfig.{field.name}" for field in dataclasses.fields(SACConfig)}
+    sac = {field.name for field in dataclasses.fields(SACConfig)}
+    wanted = {f"SACConfig.{name}" for name in sac}
+    wanted |= {f"LACConfig.{field.name}" for field in dataclasses.fields(LACConfig) if field.name not in sac}
     wanted |= {f"policy_kwargs.{name}" for name in EncoderPolicy.__init__.__kwdefaults__}
     wanted |= {f"logger_kwargs.{key}" for key in LOGGER_KEYS}
     wanted |= {f"compute_kwargs.{field.name}" for field in dataclasses.fields(ComputeOptions)}
@@ -170,6 +172,7 @@ def test_everything_has_a_case() -> None:
     wanted |= {"predict.observation", "get_parameters.", "get_env."}  # predict takes any state and episode_start
     wanted |= {f"load.{name}" for name in parameters_of(load)}
     wanted |= {f"ReplayBuffer.{name}" for name in parameters_of(ReplayBuffer)}
+    wanted |= {"FiniteHorizonReplayBuffer.horizon_length"}
     wanted |= {f"ReplayBuffer.add.{name}" for name in parameters_of(ReplayBuffer.add)}
     wanted |= {f"evaluate_policy.{name}" for name in parameters_of(evaluate_policy)}
     for name in callbacks.__all__:

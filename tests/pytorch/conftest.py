@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from slc_agents.compute import ComputeOptions
-from slc_agents.pytorch.learner import TensorBatch
+from slc_agents.pytorch.lac import LACLearner
+from slc_agents.pytorch.learner import TensorBatch, TorchLearner
 from slc_agents.pytorch.policies import make_policy
 from slc_agents.pytorch.sac import SACLearner
 from slc_agents.seeding import make_generator
@@ -31,12 +32,13 @@ def _make_learner(
     alpha: float = 0.7,
     adaptive_temperature: bool = True,
     target_entropy: float | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     **policy_kwargs: Any,
 ) -> SACLearner:
     return SACLearner(
         make_policy(policy, observation_space, action_space, {"hidden_sizes": [8, 8], **policy_kwargs}, seed),
-        device=torch.device("cpu"),
+        device=device,
         batch_size=batch_size,
         polyak=polyak,
         alpha=alpha,
@@ -47,8 +49,49 @@ def _make_learner(
     )
 
 
-def _make_batch(learner: SACLearner, seed: int, gamma: float = 0.9) -> tuple[TensorBatch, torch.Tensor]:
-    """A random batch with noise for it; a third of the transitions have terminated."""
+def _make_lac_learner(
+    observation_space: Any = BOX,
+    action_space: Any = ACTION,
+    policy: Any = "MlpPolicy",
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    polyak: float = 0.9,
+    alpha: float = 0.7,
+    adaptive_temperature: bool = True,
+    target_entropy: float | None = None,
+    alpha3: float = 0.2,
+    labda: float = 0.9,
+    labda_min: float = 1e-4,
+    horizon_length: int = 0,
+    terminal_target: float = 7.0,
+    terminal_value: float = 7.0,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
+    compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
+    **policy_kwargs: Any,
+) -> LACLearner:
+    policy_kwargs = {"hidden_sizes": [8, 8], **policy_kwargs}
+    return LACLearner(
+        make_policy(policy, observation_space, action_space, policy_kwargs, seed, lyapunov=True),
+        device=device,
+        batch_size=batch_size,
+        polyak=polyak,
+        alpha=alpha,
+        adaptive_temperature=adaptive_temperature,
+        target_entropy=target_entropy,
+        alpha3=alpha3,
+        labda=labda,
+        labda_min=labda_min,
+        horizon_length=horizon_length,
+        terminal_target=terminal_target,
+        terminal_value=terminal_value,
+        generators={stream: make_generator(seed, stream) for stream in ("action", "learner")},
+        compute=compute,
+    )
+
+
+def _make_batch(learner: TorchLearner, seed: int, gamma: float = 0.9) -> tuple[TensorBatch, torch.Tensor]:
+    """A random batch with noise for it; a third of the transitions have terminated. For LAC its rewards are costs."""
     rng = np.random.default_rng(seed)
     space, n, size = learner.policy.observation_space, learner.batch_size, learner.n_actions
 
@@ -74,7 +117,12 @@ def _make_batch(learner: SACLearner, seed: int, gamma: float = 0.9) -> tuple[Ten
         discount=gamma * (~terminated).float(),
         terminated=terminated,
     )
-    return batch, floats(2, n, size)
+    noise = floats(learner.n_samples, n, size)
+    if isinstance(learner, LACLearner):
+        batch = batch._replace(reward=batch.reward.abs())
+        if learner.n_samples == 2:  # the horizon is finite
+            batch = batch._replace(horizon_return=3.0 * floats(n).abs())
+    return batch, noise
 
 
 def _losses(learner: SACLearner, batch: TensorBatch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,6 +141,11 @@ def losses() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
 @pytest.fixture
 def make_learner() -> Callable[..., SACLearner]:
     return _make_learner
+
+
+@pytest.fixture
+def make_lac_learner() -> Callable[..., LACLearner]:
+    return _make_lac_learner
 
 
 @pytest.fixture

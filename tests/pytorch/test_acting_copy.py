@@ -52,6 +52,14 @@ def test_it_has_memory_of_its_own_and_no_critics(learner: Any) -> None:
     assert all(parameter.requires_grad for parameter in learner.policy.actor.parameters())
 
 
+def test_of_lac_it_has_no_slow_copy_of_the_actor(make_lac_learner: Any) -> None:
+    learner = make_lac_learner()
+    copied = ActingCopy(learner.policy).policy
+    assert copied.critic is copied.critic_target is copied.actor_target is None
+    assert {name.split(".")[0] for name, _ in copied.named_parameters()} == {"actor"}
+    assert learner.policy.actor_target is not None
+
+
 def test_it_follows_training_loading_and_whoever_writes_to_the_policy(learner: Any, make_learner: Any) -> None:
     buffer = make_buffer(learner)
     assert_follows(learner)

@@ -95,6 +95,16 @@ def test_recorded_steps_are_those_of_the_learner(space: Any, policy: str, kwargs
     assert {int(a) for name, a in graphed.state_dict().items() if name.endswith("/step")} == {6}
 
 
+@pytest.mark.parametrize("kwargs", [{}, {"n_critics": 2}, {"horizon_length": 3}, {"policy": "GSDEPolicy"}])
+def test_recorded_steps_of_lac_are_those_of_the_learner(make_lac_learner: Any, kwargs: dict[str, Any]) -> None:
+    pair = [make_lac_learner(device=DEVICE, compute=compute, **kwargs) for compute in (GRAPHED, EAGER)]
+    for learner in pair:
+        learner.set_learning_rates(dict.fromkeys((*RATES, "lr_labda"), 1e-3))
+        train(learner)
+    assert type(pair[0].steps) is GraphedSteps
+    assert_states(*pair, rtol=1e-3, atol=1e-4)
+
+
 def test_it_is_the_same_run_wherever_steps_are_recorded() -> None:
     """To the last bit: in another learner, in the middle, and whatever has been computed before."""
     whole = train(make_learner(*MLP), (2, 2, 2))

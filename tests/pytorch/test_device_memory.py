@@ -13,11 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slc_agents.buffers import ReplayBuffer
+from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
 from slc_agents.pytorch import device_memory
 from slc_agents.pytorch.batches import HostBatches, TensorBatch, leaves, to_batch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place, mirror_bytes
-from tests.buffers.test_replay_buffer import DICT, SPACES, VECTOR, Driver, filled, histories, make
+from tests.buffers.test_replay_buffer import filled, make
+from tests.support.transitions import ACTION, DICT, SPACES, VECTOR, Driver, histories
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 AFTERWARDS = st.sampled_from(["nothing", "nothing", "look", "look", "clear", "load", "load other"])
@@ -63,6 +64,21 @@ def test_gives_the_buffer_s_minibatches_whatever_happened_in_between(
         elif event == "look":
             assert_mirrors(mirror, buffer)
     assert_mirrors(mirror, buffer)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5])
+def test_sums_ahead_are_the_buffer_s_to_the_bit(horizon: int) -> None:
+    buffer = FiniteHorizonReplayBuffer(40, VECTOR, ACTION, 3, horizon_length=horizon)
+    driver, mirror, rng = Driver(VECTOR, 3), DeviceMemory(buffer, CPU), np.random.default_rng(horizon)
+    for step in range(120):
+        driver.step([buffer], rng.choice(["go", "go", "go", "end", "cut", "break", "skip"], 3).tolist())
+        if step % 7 == 0 and len(buffer):
+            assert_mirrors(mirror, buffer)
+    indices = np.arange(len(buffer))[None]
+    given_ = next(mirror.inputs(buffer, indices))
+    returns = mirror.make(given_).horizon_return
+    assert returns is not None
+    np.testing.assert_array_equal(returns.numpy(), buffer.gather(indices[0]).horizon_return)
 
 
 @pytest.mark.parametrize("space", sorted(SPACES))

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import slc_agents.pytorch.learner as learner_module
 from slc_agents.compute import ComputeOptions
-from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedTrunk, fuse
+from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedLyapunov, FusedTrunk, fuse
 from slc_agents.pytorch.networks import Dense, EnsembleDense, make_ensemble_mlp
-from slc_agents.pytorch.policies import CriticEnsemble, MlpPolicy, SquashedGaussianActor
+from slc_agents.pytorch.policies import CriticEnsemble, LyapunovEnsemble, MlpPolicy, SquashedGaussianActor
 
 PLAIN = ComputeOptions(fused=False)
 BFLOAT16 = ComputeOptions(precision="bfloat16")
@@ -71,9 +71,25 @@ CASES: dict[str, tuple[dict[str, Any], type, type]] = {
 }
 
 
+LYAPUNOV_CASES: dict[str, tuple[dict[str, Any], type]] = {
+    "default": ({}, FusedLyapunov),
+    "two critics": ({"n_critics": 2}, FusedLyapunov),
+    "finite horizon": ({"horizon_length": 3}, FusedLyapunov),
+    "one layer": ({"hidden_sizes": [7]}, FusedLyapunov),
+    "deep": ({"hidden_sizes": {"actor": [5, 9, 6], "critic": [4, 8, 3, 6]}, "n_critics": 3}, FusedLyapunov),
+    "tanh": ({"activation": "Tanh"}, FusedLyapunov),
+    "linear": ({"activation": "Identity"}, FusedLyapunov),
+    "normalisation": ({"normalize_observations": True}, FusedLyapunov),
+    "unknown activation": ({"activation": {"critic": "ELU"}}, LyapunovEnsemble),
+    "state-dependent noise": ({"policy": "GSDEPolicy"}, FusedLyapunov),
+    "images": (PICTURES, nn.Module),
+    "images, shared encoder": ({**PICTURES, "share_encoder": True}, nn.Module),
+}
+
+
 def moved(learner: Any, make_batch: Any, steps: int = 3) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Does some gradient steps; returns the metrics of all, and the state."""
-    learner.set_learning_rates({"lr_a": 1e-3, "lr_c": 1e-3, "lr_alpha": 1e-3})
+    learner.set_learning_rates(dict.fromkeys(learner._rate_names, 1e-3))
     learner.policy.train()
     metrics = [[float(x) for x in learner.step(*make_batch(learner, i))] for i in range(steps)]
     return np.array(metrics), learner.state_dict()
@@ -112,6 +128,42 @@ def test_gradients_equal_those_of_the_ordinary_networks(
         torch.testing.assert_close(
             gradients[0][key], gradient, rtol=1e-4, atol=1e-6 + 1e-5 * float(gradient.abs().max())
         )
+
+
+@pytest.mark.parametrize("name", LYAPUNOV_CASES)
+def test_gradient_steps_of_lac_equal_those_of_the_ordinary_networks(
+    make_lac_learner: Any, make_batch: Any, name: str
+) -> None:
+    kwargs, critic = LYAPUNOV_CASES[name]
+    fused, plain = make_lac_learner(**kwargs), make_lac_learner(**kwargs, compute=PLAIN)
+    for net in (fused.critic, fused.critic_target, fused.frozen_critic):
+        assert isinstance(net, critic)
+    assert type(fused.actor_target) is type(fused.actor)
+    assert plain.actor_target is plain.policy.actor_target
+    metrics, state = moved(fused, make_batch)
+    expected_metrics, expected = moved(plain, make_batch)
+    np.testing.assert_allclose(metrics, expected_metrics, rtol=2e-5, atol=2e-6)
+    for key, array in expected.items():
+        scale = float(np.abs(array).max()) + 1e-3 if key.startswith("optimizer/") else 1.0
+        np.testing.assert_allclose(state[key], array, rtol=1e-4, atol=2e-5 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Identity])
+def test_gradients_of_lyapunov_functions(activation: type[nn.Module]) -> None:
+    ensemble = LyapunovEnsemble(3, 2, [5, 4], activation, n_critics=2)
+    generator = torch.Generator().manual_seed(0)
+    outcomes = []
+    rows = torch.randn(7, 5, generator=generator)
+    for net in (fuse(ensemble), ensemble):
+        inputs = [part.clone().requires_grad_() for part in rows.split([3, 2], dim=1)]
+        ensemble.zero_grad()
+        values = net(*inputs)
+        (values * torch.linspace(-1, 1, 7)).sum().backward()
+        outcomes.append([values, *(x.grad for x in inputs), *(p.grad for p in ensemble.parameters())])
+        with torch.no_grad():
+            torch.testing.assert_close(net(*inputs), values)
+    for ours, theirs in zip(*outcomes, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_an_actor_of_state_dependent_noise_has_a_fused_trunk(make_learner: Any) -> None:
@@ -308,8 +360,11 @@ def test_layers_of_two_kinds_stay() -> None:
     assert layers(torch.zeros(6, 3)).shape == (2, 6, 5)
 
 
-def test_the_workspace_holds_no_more_than_is_used_at_once(make_learner: Any, make_batch: Any) -> None:
-    learner = make_learner(n_critics=3, compute=BFLOAT16)
+@pytest.mark.parametrize("algorithm", ["SAC", "LAC"])
+def test_the_workspace_holds_no_more_than_is_used_at_once(
+    make_learner: Any, make_lac_learner: Any, make_batch: Any, algorithm: str
+) -> None:
+    learner = {"SAC": make_learner, "LAC": make_lac_learner}[algorithm](n_critics=3, compute=BFLOAT16)
     counts = []
     for i in range(6):
         learner.step(*make_batch(learner, i))
@@ -377,6 +432,19 @@ def test_bfloat16_is_near_float32(make_learner: Any, make_batch: Any, name: str,
         assert error < 0.03
         if name != "one hidden layer":  # where there is nothing between hidden layers, all is float32
             assert error > 1e-5
+
+
+def test_lyapunov_functions_in_bfloat16_are_near_those_in_float32() -> None:
+    ensemble = LyapunovEnsemble(3, 2, [64, 64], nn.ReLU, n_critics=2)
+    rows = torch.randn(256, 5, generator=torch.Generator().manual_seed(0)).split([3, 2], dim=1)
+    outcomes = []
+    for net in (fuse(ensemble, torch.bfloat16), ensemble):
+        ensemble.zero_grad()
+        values = net(*rows)
+        values.sum().backward()
+        outcomes.append((values.detach(), torch.cat([p.grad.flatten() for p in ensemble.parameters()])))
+    for rounded, exact in zip(*outcomes, strict=True):
+        assert 1e-5 < float((rounded - exact).norm() / exact.norm()) < 0.03
 
 
 def test_bfloat16_keeps_parameters_and_moments_in_float32(make_learner: Any, make_batch: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from slc_agents.pytorch.multiplier import make_multiplier
+from slc_agents.pytorch.multiplier import LearnedMultiplier, make_multiplier
 
 
 @pytest.mark.parametrize("value", [1e-6, 0.99, 1.0, 50.0])
@@ -26,6 +27,27 @@ def test_a_learned_one_stays_positive() -> None:
     with torch.no_grad():
         next(multiplier.parameters()).fill_(-80.0)
     assert 0 < float(multiplier().detach()) < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("reached", "kept"), [(-9.0, math.log(1e-3)), (-5.0, -5.0), (math.log(1e-3), math.log(1e-3)), (0.5, 0.0)]
+)
+def test_bounds_are_those_of_the_parameter_itself(reached: float, kept: float) -> None:
+    multiplier = LearnedMultiplier(0.5, minimum=1e-3, maximum=1.0)
+    with torch.no_grad():
+        multiplier.log_value.fill_(reached)
+    multiplier.clamp_()
+    assert float(multiplier.log_value.detach()) == np.float32(kept)
+    assert list(multiplier.state_dict()) == ["log_value"]
+
+
+@pytest.mark.parametrize("value", [-200.0, 200.0])
+def test_without_bounds_it_goes_anywhere(value: float) -> None:
+    multiplier = LearnedMultiplier(0.5)
+    with torch.no_grad():
+        multiplier.log_value.fill_(value)
+    multiplier.clamp_()
+    assert float(multiplier.log_value.detach()) == value
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25])

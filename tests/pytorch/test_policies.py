@@ -15,7 +15,7 @@ from torch import nn
 import slc_agents.policies
 from slc_agents import SAC
 from slc_agents.errors import UnsupportedSpaceError
-from slc_agents.policies import MlpPolicy
+from slc_agents.policies import LyapunovEnsemble, MlpPolicy
 from slc_agents.pytorch import policies
 from slc_agents.pytorch.normalizer import ObservationNormalizer
 from slc_agents.pytorch.policies import make_policy
@@ -407,6 +407,112 @@ def test_a_policy_that_lacks_parts_is_refused() -> None:
         TypeError, match=r"Half lacks normalizer, critic, critic_target, observe, actor\.mean_action; .*MlpPolicy"
     ):
         make(policy=Half)
+
+
+# -- Lyapunov functions ------------------------------------------------------------------------------------------------
+
+
+def make_lyapunov(kwargs: dict[str, Any] | None = None, policy: Any = "MlpPolicy", space: Any = BOX) -> Any:
+    return make_policy(policy, space, ACTION, kwargs, 0, lyapunov=True)
+
+
+def test_defaults_of_lac_are_slc_s_with_one_critic() -> None:
+    policy = make_lyapunov()
+    assert shapes(policy.actor) == shapes(policy.actor_target) == [(3, 256), (256, 256), (256, 2), (256, 2)]
+    assert shapes(policy.critic) == shapes(policy.critic_target) == [(1, 5, 256), (1, 256, 256)]
+    assert [type(layer.activation) for layer in policy.critic.trunk] == [nn.ReLU, nn.ReLU]
+    assert type(policy.critic) is LyapunovEnsemble
+    assert policy.n_critics == 1
+    assert policy.output_activation == {"actor": nn.ReLU}
+
+
+def test_each_layer_of_a_lyapunov_function_has_the_activation() -> None:
+    policy = make_lyapunov({"activation": {"critic": "Tanh"}, "hidden_sizes": {"critic": [4, 5, 6]}, "n_critics": 2})
+    assert shapes(policy.critic) == [(2, 5, 4), (2, 4, 5), (2, 5, 6)]
+    assert [type(layer.activation) for layer in policy.critic.trunk] == [nn.Tanh] * 3
+    assert policy.critic(torch.randn(7, 3), torch.randn(7, 2)).shape == (2, 7)
+
+
+def test_its_output_activation_is_the_actor_s_alone() -> None:
+    for given in ("Tanh", {"actor": "Tanh"}):
+        policy = make_lyapunov({"output_activation": given})
+        assert type(policy.actor.trunk[-1].activation) is nn.Tanh
+        assert type(policy.critic.trunk[-1].activation) is nn.ReLU
+    with pytest.raises(ValueError, match=r"output_activation has the keys \['critic'\]; allowed are \['actor'\]"):
+        make_lyapunov({"output_activation": {"critic": "Identity"}})
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "GSDEPolicy"])
+def test_the_actor_s_slow_copy_starts_equal_and_is_never_trained_by_gradients(policy: str) -> None:
+    made = make_lyapunov({"hidden_sizes": [4]}, policy=policy)
+    for part in ("actor", "critic"):
+        ours, theirs = getattr(made, part), getattr(made, f"{part}_target")
+        assert type(ours) is type(theirs)
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+            assert one.data_ptr() != other.data_ptr()
+            assert one.requires_grad
+            assert not other.requires_grad
+
+
+def test_a_shared_encoder_s_slow_copy_serves_both_slow_copies() -> None:
+    image = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    small = {"cnn_layers": [(4, 3, 2)], "cnn_features": 8, "hidden_sizes": [4]}
+    for shared in (True, False):
+        made = make_lyapunov({**small, "share_encoder": shared}, "CnnPolicy", image)
+        assert type(made.critic.head) is LyapunovEnsemble
+        encoder = made.actor_target.encoder.encoder if shared else made.actor_target.encoder
+        assert (encoder is made.critic_target.encoder) == shared
+        assert encoder is not made.critic.encoder
+
+
+def test_a_seed_gives_lac_the_weights_that_it_gives_sac() -> None:
+    ours, theirs = make_lyapunov({"hidden_sizes": [4]}), make({"hidden_sizes": [4], "n_critics": 1})
+    for one, other in zip(ours.actor.parameters(), theirs.actor.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(ours.critic.trunk[0].weight, theirs.critic.trunk[0].weight)
+    assert not hasattr(theirs, "actor_target")
+
+
+def test_lyapunov_is_not_the_user_s_to_say() -> None:
+    class Open(MlpPolicy):
+        def __init__(self, observation_space: Any, action_space: Any, **kwargs: Any) -> None:
+            super().__init__(observation_space, action_space, **kwargs)
+
+    for policy in ("MlpPolicy", "GSDEPolicy", Open):
+        with pytest.raises(TypeError, match=r"'lyapunov'; the agent says it"):
+            make({"lyapunov": True}, policy=policy)
+    assert type(make_lyapunov({"hidden_sizes": [4]}, policy=Open).critic) is LyapunovEnsemble
+
+
+def test_policies_of_one_s_own_for_lac() -> None:
+    class Wide(MlpPolicy):
+        def make_actor(self) -> nn.Module:
+            actor = super().make_actor()
+            actor.gain = nn.Parameter(torch.ones(()))
+            return actor
+
+    made = make_lyapunov({"hidden_sizes": [4]}, policy=Wide)
+    assert made.actor_target.gain is not made.actor.gain
+    assert not made.actor_target.gain.requires_grad
+
+    class Strict(MlpPolicy):
+        def __init__(self, observation_space: Any, action_space: Any) -> None:
+            super().__init__(observation_space, action_space)
+
+    with pytest.raises(TypeError, match=r"Strict lacks actor_target; .*, actor_target\..* keyword `lyapunov`"):
+        make_lyapunov(policy=Strict)
+
+    class Foreign(nn.Module):
+        def __init__(self, observation_space: Any, action_space: Any) -> None:
+            super().__init__()
+            inner = make_lyapunov({"hidden_sizes": [4]})
+            self.observation_space, self.action_space = observation_space, action_space
+            self.actor, self.critic, self.normalizer = inner.actor, inner.critic, inner.normalizer
+            self.actor_target, self.critic_target = copy.deepcopy((self.actor, self.critic))
+            self.features, self.observe = inner.features, inner.observe
+
+    assert not any(p.requires_grad for p in make_lyapunov(policy=Foreign).actor_target.parameters())
 
 
 # -- state-dependent noise ---------------------------------------------------------------------------------------------

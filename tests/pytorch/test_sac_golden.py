@@ -1,7 +1,6 @@
 """SAC's gradient step against a reference that is written straight from the equations, in float64.
 
-The reference shares nothing with the package but the names of the tensors: separate critics, matrix products, densities
-of `torch.distributions`, the change of variables of tanh, Adam from its paper.
+See `tests.support.reference` for what it has in common with others.
 """
 
 from __future__ import annotations
@@ -12,17 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
 
-STEPS = 4
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-ACTIVATIONS = {
-    "ReLU": lambda x: x.clamp(min=0),
-    "Tanh": torch.tanh,
-    "ELU": lambda x: torch.where(x > 0, x, torch.exp(x) - 1),
-    "Softplus": lambda x: torch.log1p(torch.exp(x)),
-    "Identity": lambda x: x,
-}
+from tests.support.reference import ACTIVATIONS, BOX_2D, DICT, Reference, run_beside
+
 RATES = [
     {"lr_a": 1e-3, "lr_c": 3e-3, "lr_alpha": 5e-3},
     {"lr_a": 2e-3, "lr_c": 1e-3, "lr_alpha": 1e-3},
@@ -31,48 +22,10 @@ RATES = [
 ]
 
 
-class Reference:
-    """SAC in one piece. `mistake` does one thing wrong, to show that the comparison would notice it."""
+class SACReference(Reference):
+    """SAC in one piece."""
 
-    def __init__(self, state: dict[str, np.ndarray], case: dict[str, Any], mistake: str = "") -> None:
-        self.w = {k: torch.tensor(v, dtype=torch.float64) for k, v in state.items() if not k.startswith("optimizer/")}
-        self.m = {k: torch.zeros_like(v) for k, v in self.w.items()}
-        self.v = {k: torch.zeros_like(v) for k, v in self.w.items()}
-        self.t = {"actor": 0, "critic": 0, "alpha": 0}
-        self.n_critics = case.get("n_critics", 2)
-        self.activation = {"actor": "ReLU", "critic": "ReLU"} | case.get("activation", {})
-        self.output = {"actor": "ReLU", "critic": "Identity"} | case.get("output_activation", {})
-        self.polyak = case.get("polyak", 0.9)
-        self.alpha_0 = case.get("alpha", 0.7)
-        self.adaptive = case.get("adaptive_temperature", True)
-        self.target_entropy = case.get("target_entropy")
-        self.mistake = mistake
-
-    def observation(self, observation: Any) -> torch.Tensor:
-        if isinstance(observation, dict):
-            rows = torch.cat([observation[key].double().reshape(16, -1) for key in sorted(observation)], dim=1)
-        else:
-            rows = observation.double().reshape(16, -1)
-        if "normalizer/mean" in self.w:
-            rows = (rows - self.w["normalizer/mean"]) / torch.sqrt(self.w["normalizer/var"] + 1e-8)
-            rows = torch.minimum(torch.maximum(rows, torch.tensor(-10.0)), torch.tensor(10.0))
-        return rows
-
-    def hidden(self, name: str, x: torch.Tensor, activation: str, last: str) -> torch.Tensor:
-        depth = len({k.split("/")[-2] for k in self.w if k.startswith(f"{name}/trunk/")})
-        for i in range(depth):
-            x = x @ self.w[f"{name}/trunk/{i}/weight"] + self.w[f"{name}/trunk/{i}/bias"]
-            x = ACTIVATIONS[last if i == depth - 1 else activation](x)
-        return x
-
-    def policy(self, o: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        h = self.hidden("actor", o, self.activation["actor"], self.output["actor"])
-        mean = h @ self.w["actor/mean/weight"] + self.w["actor/mean/bias"]
-        log_std = h @ self.w["actor/log_std/weight"] + self.w["actor/log_std/bias"]
-        std = torch.exp(torch.clip(log_std, -20, 2))
-        u = mean + std * noise
-        log_prob = Normal(mean, std).log_prob(u) - torch.log(1 - torch.tanh(u) ** 2)
-        return torch.tanh(u), log_prob.sum(1)
+    groups = ("actor", "critic", "alpha")
 
     def q(self, name: str, o: torch.Tensor, a: torch.Tensor) -> list[torch.Tensor]:
         values = []
@@ -88,31 +41,6 @@ class Reference:
         for value in values[1:]:
             result = torch.maximum(result, value) if self.mistake == "largest critic" else torch.minimum(result, value)
         return result
-
-    def alpha(self) -> torch.Tensor:
-        return (
-            torch.exp(self.w["alpha/log_value"]) if self.adaptive else torch.tensor(self.alpha_0, dtype=torch.float64)
-        )
-
-    def adam(self, group: str, loss: Any, rate: float) -> torch.Tensor:
-        names = [k for k in self.w if k.startswith(f"{group}/")]
-        for name in names:
-            self.w[name] = self.w[name].detach().requires_grad_()
-        value = loss()
-        gradients = torch.autograd.grad(value, [self.w[name] for name in names])
-        self.t[group] += 1
-        for name, g in zip(names, gradients, strict=True):
-            self.m[name] = BETA_1 * self.m[name] + (1 - BETA_1) * g
-            self.v[name] = BETA_2 * self.v[name] + (1 - BETA_2) * g**2
-            m_hat = self.m[name] / (1 - BETA_1 ** self.t[group])
-            v_hat = self.v[name] / (1 - BETA_2 ** self.t[group])
-            self.w[name] = self.w[name].detach() - rate * m_hat / (torch.sqrt(v_hat) + EPSILON)
-        return value.detach()
-
-    def move_targets(self) -> None:
-        for name in [k for k in self.w if k.startswith("critic/")]:
-            target = name.replace("critic/", "critic_target/", 1)
-            self.w[target] = self.polyak * self.w[target] + (1 - self.polyak) * self.w[name].detach()
 
     def step(self, batch: Any, noise: torch.Tensor, rates: dict[str, float]) -> dict[str, float]:
         o, next_o = self.observation(batch.observation), self.observation(batch.next_observation)
@@ -165,10 +93,6 @@ class Reference:
         }
 
 
-BOX_2D = gymnasium.spaces.Box(-np.inf, np.inf, (2, 2), np.float64)
-DICT = gymnasium.spaces.Dict(
-    {"position": gymnasium.spaces.Box(-1, 1, (2,)), "angle": gymnasium.spaces.Box(-1, 1, (1, 3))}
-)
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "one critic": {"n_critics": 1},
@@ -201,34 +125,8 @@ def run_both(make_learner: Any, make_batch: Any, case: dict[str, Any], mistake: 
     if case.get("normalize_observations"):
         # Far from the standard moments, and one observation far outside, so that the clipping acts.
         learner.observe(np.random.default_rng(9).normal(1.0, [0.01, 3.0, 1.0], (50, 3)).astype(np.float32))
-    reference = Reference(learner.state_dict(), case, mistake)
-    off: list[tuple[float, str]] = []
-    for i in range(STEPS):
-        batch, noise = make_batch(learner, seed=i, gamma=gamma)
-        learner.set_learning_rates(RATES[i])
-        metrics = dict(zip(learner.metric_names, map(float, learner.step(batch, noise)), strict=True))
-        expected = reference.step(batch, noise, RATES[i])
-        assert set(metrics) == set(expected)
-        for name, value in expected.items():
-            off.append((abs(metrics[name] - value) / (2e-5 * (1 + abs(value))), f"step {i}: {name}"))
-        state = learner.state_dict()
-        for name, value in reference.w.items():
-            error = float((torch.from_numpy(state[name]) - value.detach()).abs().max())
-            off.append((error / 1e-5, f"step {i}: {name}"))
-            group = name.split("/")[0]
-            if group not in ("actor", "critic") and name != "alpha/log_value":
-                continue
-            # Where it is alpha's it is optimizer/alpha/log_value; the critics' first name is not repeated either.
-            for letter, moments in (("m", reference.m), ("v", reference.v)):
-                moment = moments[name]
-                error = float((torch.from_numpy(state[f"optimizer/{name}/{letter}"]) - moment).abs().max())
-                off.append(
-                    (error / (1e-4 * (1e-2 + float(moment.abs().max()))), f"step {i}: optimizer/{name}/{letter}")
-                )
-        for group, t in reference.t.items():
-            if f"optimizer/{group}/step" in state:
-                assert state[f"optimizer/{group}/step"] == t == i + 1
-    return off
+    reference = SACReference(learner.state_dict(), case, mistake)
+    return run_beside(learner, reference, make_batch, RATES, gamma=gamma)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -22,12 +22,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from slc_agents import SAC
-from slc_agents.buffers import ReplayBuffer
+from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.errors import ConfigError
 from slc_agents.pytorch import learner as learner_module
 from slc_agents.pytorch.accelerate import ComputePlan, choose_plan
-from slc_agents.pytorch.batches import TensorBatch
+from slc_agents.pytorch.batches import TensorBatch, leaves
 from slc_agents.pytorch.device_memory import DeviceMemory
 from slc_agents.pytorch.policies import CnnPolicy, MlpPolicy, make_policy
 from slc_agents.pytorch.recorders import CpuRecorder
@@ -43,7 +43,12 @@ CUDA = torch.device("cuda", 0)
 
 
 def make_buffer(learner: Any, n: int = 30, capacity: int = 50, seed: int = 0, ends: float = 0.2) -> ReplayBuffer:
-    buffer = ReplayBuffer(capacity, learner.policy.observation_space, ACTION, seed=seed)
+    space, horizon = learner.policy.observation_space, getattr(learner, "horizon_length", 0)
+    buffer = (
+        FiniteHorizonReplayBuffer(capacity, space, ACTION, seed=seed, horizon_length=horizon)
+        if horizon
+        else ReplayBuffer(capacity, space, ACTION, seed=seed)
+    )
     add(buffer, n, seed, ends)
     return buffer
 
@@ -76,16 +81,18 @@ class CountingRecorder(CpuRecorder):
 
 
 @pytest.fixture
-def make_pair(make_learner: Any) -> Callable[..., Any]:
+def make_pair(make_learner: Any, make_lac_learner: Any) -> Callable[..., Any]:
     """Makes two learners that are equal but for how they do their steps, each with a buffer of its own."""
 
-    def make(*args: Any, mirror: bool | None = True, **kwargs: Any) -> Any:
-        pair = [make_learner(*args, **kwargs) for _ in range(2)]
+    def make(*args: Any, mirror: bool | None = True, algorithm: str = "SAC", **kwargs: Any) -> Any:
+        pair = [{"SAC": make_learner, "LAC": make_lac_learner}[algorithm](*args, **kwargs) for _ in range(2)]
         recorder = CountingRecorder()
         pair[0].steps, pair[1].steps = EagerSteps(), GraphedSteps(recorder)
         pair[1].compute = ComputeOptions(graphs=True, replay_on_device=mirror)
         for learner in pair:
             learner.set_learning_rates(RATES)
+            if algorithm == "LAC":
+                learner.set_learning_rates({"lr_labda": 1e-2})
         return pair, [make_buffer(learner) for learner in pair], recorder
 
     return make
@@ -113,6 +120,9 @@ def assert_equal(pair: Any) -> None:
         (IMAGE, "CnnPolicy", SMALL_CNN),
         (IMAGE, "CnnPolicy", {**SMALL_CNN, "share_encoder": True}),
         (DICT, "MultiInputPolicy", {**SMALL_CNN, "normalize_observations": True}),
+        (BOX, "MlpPolicy", {"algorithm": "LAC", "normalize_observations": True}),
+        (BOX, "MlpPolicy", {"algorithm": "LAC", "n_critics": 2, "horizon_length": 3}),
+        (IMAGE, "CnnPolicy", {**SMALL_CNN, "algorithm": "LAC", "share_encoder": True}),
     ],
 )
 def test_replays_do_what_the_steps_do(make_pair: Any, space: Any, policy: str, kwargs: Any, mirror: bool) -> None:
@@ -128,6 +138,16 @@ def test_replays_do_what_the_steps_do(make_pair: Any, space: Any, policy: str, k
     assert (recorder.n_warm_up, recorder.n_recorded) == (1, 1)
     steps = {int(array) for name, array in pair[1].state_dict().items() if name.endswith("/step")}
     assert steps == {6}  # those of the warm-up don't count
+
+
+def test_other_terminal_costs_are_recorded_anew(make_pair: Any) -> None:
+    pair, buffers, recorder = make_pair(algorithm="LAC")
+    for learner, buffer in zip(pair, buffers, strict=True):
+        learner.update(buffer, 2)
+        learner.terminal_target = learner.terminal_value = 3.0
+        learner.update(buffer, 2)
+    assert recorder.n_recorded == 2
+    assert_equal(pair)
 
 
 CHANGES: dict[str, Callable[[Any, ReplayBuffer], ReplayBuffer | None]] = {
@@ -218,27 +238,27 @@ class OnMeta(TorchDispatchMode):
         return output
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "networks"), [("SAC", "fused"), ("SAC", "ordinary"), ("LAC", "fused"), ("LAC", "ordinary")]
+)
 @pytest.mark.parametrize("policy", ["MlpPolicy", "GSDEPolicy"])
-@pytest.mark.parametrize("networks", ["fused", "ordinary"])
 def test_a_step_stays_on_its_device(
-    make_learner: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch, policy: str, networks: Any
+    make_learner: Any,
+    make_lac_learner: Any,
+    make_batch: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
+    policy: str,
+    networks: Any,
 ) -> None:
+    make = {"SAC": make_learner, "LAC": make_lac_learner}[algorithm]
     meta = torch.device("meta")
     plan = ComputePlan(meta, "float32", networks, 1, "default")
     monkeypatch.setattr(learner_module, "choose_plan", lambda *_: plan)
-    learner = make_learner(policy=policy, normalize_observations=True)
+    learner = make(policy=policy, normalize_observations=True)
     batch, noise = make_batch(learner, 0)
-    batch, noise = TensorBatch(*(tensor.to(meta) for tensor in batch)), noise.to(meta)
-    on_meta = type(learner)(
-        make_policy(policy, BOX, ACTION, {"hidden_sizes": [8, 8], "normalize_observations": True}, 0),
-        device=meta,
-        batch_size=16,
-        polyak=0.9,
-        alpha=0.7,
-        adaptive_temperature=True,
-        target_entropy=None,
-        generators=learner.generators,
-    )
+    batch, noise = TensorBatch(*(tensor.to(meta) for tensor in leaves(batch))), noise.to(meta)
+    on_meta = make(policy=policy, normalize_observations=True, device=meta)
     assert on_meta.plan.networks == networks
     with OnMeta() as mode:
         on_meta.counted_step(batch, noise)

@@ -149,8 +149,8 @@ def world() -> Iterator[dict[str, Any]]:
     from torch import nn
 
     import slc_agents.callbacks as callbacks
-    from slc_agents import SAC, SACConfig, load, schedulers, zoo
-    from slc_agents.buffers import ReplayBuffer
+    from slc_agents import LAC, SAC, LACConfig, SACConfig, load, schedulers, zoo
+    from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
     from slc_agents.evaluation import evaluate_policy
 
     before = Path.cwd()
@@ -184,7 +184,10 @@ def world() -> Iterator[dict[str, Any]]:
                 "gymnasium": gymnasium,
                 "SAC": SAC,
                 "SACConfig": SACConfig,
+                "LAC": LAC,
+                "LACConfig": LACConfig,
                 "ReplayBuffer": ReplayBuffer,
+                "FiniteHorizonReplayBuffer": FiniteHorizonReplayBuffer,
                 "evaluate_policy": evaluate_policy,
                 "MyEnv": PushEnv,
                 "ImageEnv": ImageEnv,
@@ -225,7 +228,7 @@ def _files(model: Any, agent: Any) -> Any:
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
     Path("damaged.zip").write_bytes(bytes(flipped))
-    for name, changes in (("newer.zip", {"format_version": 99}), ("lac.zip", {"class": "LAC"})):
+    for name, changes in (("newer.zip", {"format_version": 99}), ("td3.zip", {"class": "TD3"})):
         with zipfile.ZipFile("agent.zip") as old, zipfile.ZipFile(name, "w") as new:
             for member in old.namelist():
                 content = old.read(member)
@@ -360,6 +363,40 @@ def _fields() -> Iterator[Case]:
     yield _field("start_policy_parts", "['buffer']", "no start_policy", shown=True)
 
 
+def _field_of_lac(name: str, value: str, *words: str, shown: bool = False) -> Case:
+    code = f"LACConfig({name}={value})"
+    return Case("Hyperparameters", f"LACConfig.{name}", code, ConfigError, (name, *words), shown)
+
+
+def _fields_of_lac() -> Iterator[Case]:
+    yield _field_of_lac("opt_type", "'maximize'", "'maximize'", "needs a cost", "SAC", shown=True)
+    for value in ("'min'", "None", "True"):
+        yield _field_of_lac("opt_type", value, value, "'minimize'")
+    for name in ("alpha3", "labda", "labda_min", "lr_labda_final"):
+        for value in NO_NUMBERS:
+            yield _field_of_lac(name, value, "must be a")
+        yield _field_of_lac(name, "-0.1", f"{name}=-0.1", "greater than")
+    for name in ("labda", "labda_min"):
+        yield _field_of_lac(name, "0", f"{name}=0", "greater than 0")
+        yield _field_of_lac(name, "1.5", f"{name}=1.5", "less than or equal to 1", shown=name == "labda")
+    yield _field_of_lac("labda", "0.1, labda_min=0.2", "labda=0.1", "labda_min=0.2")
+    for value in (*NO_NUMBERS, "None", "-1e-3"):
+        yield _field_of_lac("lr_labda", value, "type" if value == "{}" else "finite number >= 0")
+    for value in ("'cosine'", "3"):
+        yield _field_of_lac("lr_labda_decay_type", value, value, "'linear', 'exponential' or 'constant'")
+    for name, least in (("horizon_length", 0), ("terminal_horizon", 1)):
+        for value in NO_NUMBERS:
+            yield _field_of_lac(name, value, "must be a")
+        yield _field_of_lac(name, "-1", f"{name}=-1", f"greater than or equal to {least}")
+        yield _field_of_lac(name, "1.5", f"{name}=1.5", "integer")
+    for value in ("'Zero'", "None", "0"):
+        yield _field_of_lac("terminal_cost", value, value, "'absorbing' or 'zero'")
+    yield _field_of_lac("terminal_cost", "'zero', horizon_length=5", "horizon_length=5", "Leave one", shown=True)
+    yield _field_of_lac("terminal_horizon", "9, horizon_length=5", "horizon_length=5", "Leave one")
+    yield _field_of_lac("terminal_horizon", "9, terminal_cost='zero'", "terminal_cost='zero'", "Leave one")
+    yield _field_of_lac("horizon_length", "20, replay_size=50, n_envs=3", "replay_size=50", "60", shown=True)
+
+
 def _names() -> Iterator[Case]:
     for name, word in (
         ("learning_rate", "lr_a, lr_c and lr_alpha"),
@@ -476,6 +513,10 @@ def _policy_kwargs() -> Iterator[Case]:
         yield case("n_critics", value, f"n_critics={value}", "at least 1", shown=value == "0")
     for value in ("1", "None", "'yes'", "nan", "[]"):
         yield case("normalize_observations", value, value, "True or False")
+    for value in ("True", "False", "3"):
+        yield case("lyapunov", value, "the agent says it", error=TypeError)
+    code = "LAC('MlpPolicy', MyEnv, policy_kwargs={'output_activation': {'critic': 'Tanh'}})"
+    yield Case("policy_kwargs", "policy_kwargs.output_activation", code, ValueError, ("'critic'", "['actor']"))
     for key, word in (
         ("net_arch", "hidden_sizes"),
         ("activation_fn", "activation"),
@@ -663,8 +704,8 @@ def _archives() -> Iterator[Case]:
         ("path", "load('cut.zip')", ArchiveError, ("cut.zip", "cut short"), True),
         ("path", "load('damaged.zip')", ArchiveError, ("damaged.zip", "another copy"), True),
         ("path", "load('newer.zip')", ArchiveError, ("version 99", "Upgrade"), True),
-        ("path", "load('lac.zip')", ArchiveError, ("'LAC'", "SAC"), False),
-        ("path", "SAC.load('lac.zip')", ArchiveError, ("'LAC'", "own load"), True),
+        ("path", "load('td3.zip')", ArchiveError, ("'TD3'", "SAC, LAC"), False),
+        ("path", "SAC.load('td3.zip')", ArchiveError, ("'TD3'", "own load"), True),
         ("path", "load('code.zip')", UntrustedCodeError, ("lr_a", "trust=True"), True),
         ("trust", "load('agent.zip', trust='no')", TypeError, ("trust='no'", "True or False"), True),
         ("progress_bar", "load('agent.zip', progress_bar=1)", TypeError, ("progress_bar=1", "True or False"), False),
@@ -808,6 +849,13 @@ def _buffers() -> Iterator[Case]:
     for value in ("0", "-1", "1.5", "True", "None", "'x'", "nan", "[2]"):
         words = (f"batch_size={value}", "at least 1")
         yield Case("Parts", "ReplayBuffer.sample", f"buffer.sample({value})", ValueError, words)
+    for value in ("0", "-1", "1.5", "True", "None", "'3'", "nan"):
+        code = f"FiniteHorizonReplayBuffer(10, box, actions, horizon_length={value})"
+        words = (f"horizon_length={value}", "at least 1")
+        yield Case("Parts", "FiniteHorizonReplayBuffer.horizon_length", code, ValueError, words)
+    code = "FiniteHorizonReplayBuffer(10, box, actions, 3, horizon_length=4)"
+    words = ("capacity=10", "12", "replay_size")
+    yield Case("Parts", "FiniteHorizonReplayBuffer.horizon_length", code, ValueError, words, True)
     code = "ReplayBuffer(10, box, actions).sample(1)"
     yield Case("Parts", "ReplayBuffer.sample", code, ValueError, ("empty", "add some first"), True)
     for value in ("None", "3"):
@@ -1031,6 +1079,7 @@ def _compute_kwargs() -> Iterator[Case]:
 CASES: tuple[Case, ...] = (
     *_names(),
     *_fields(),
+    *_fields_of_lac(),
     *_constructor(),
     *_policy_kwargs(),
     *_logger_kwargs(),

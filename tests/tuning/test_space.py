@@ -10,7 +10,7 @@ import pytest
 import yaml
 from optuna.samplers import RandomSampler
 
-from slc_agents import SACConfig
+from slc_agents import LACConfig, SACConfig
 from slc_agents.agents.loading import AGENTS
 from slc_agents.errors import ConfigError
 from slc_agents.tuning import SearchSpace
@@ -44,8 +44,14 @@ def test_the_space_of_sac_holds_what_matters() -> None:
         *("start_steps", "alpha", "target_entropy", "policy_kwargs.hidden_sizes", "policy_kwargs.activation"),
         *("policy_kwargs.n_critics", "policy_kwargs.normalize_observations"),
     }
-    with pytest.raises(ConfigError, match="no search space for ppo, only for sac"):
+    with pytest.raises(ConfigError, match="no search space for ppo, only for lac, sac"):
         SearchSpace.default("ppo", SACConfig)
+
+
+def test_the_space_of_lac_holds_what_it_adds() -> None:
+    space = SearchSpace.default("lac", LACConfig)
+    names = {name for parameter in space.parameters for name in parameter.names}
+    assert names >= {"alpha3", "horizon_length", "lr_labda", "policy_kwargs.n_critics"}
 
 
 def test_a_file(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from slc_agents.pytorch.encoders import DetachedEncoder, TensorObservation
 from slc_agents.pytorch.normalizer import ObservationNormalizer
+from slc_agents.pytorch.policies import FOR_LEARNING
 from slc_agents.spaces import ActionScale, observation_boxes
 
 __all__ = ["DeterministicPolicy", "copy_to_cpu", "example_observation"]
 
-FOR_LEARNING = ("critic", "critic_target")
 REACH = 10.0  # of examples, from what is nearest to zero in a box; float32 itself is coarse for very large inputs
 
 

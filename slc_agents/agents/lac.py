@@ -1,0 +1,196 @@
+"""LAC, as the user holds it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from slc_agents.agents.base import Agent, AgentLearner
+from slc_agents.agents.config import AgentConfig, LACConfig
+from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
+from slc_agents.callbacks import Callback
+from slc_agents.compute import ComputeOptions
+from slc_agents.envs import find_episode_limit
+from slc_agents.errors import ConfigError
+from slc_agents.seeding import make_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gymnasium.vector import VectorEnv
+
+    from slc_agents.agents.config import StartPolicyPart
+    from slc_agents.envs import EnvLike
+    from slc_agents.schedulers import DecayType, Schedule
+
+__all__ = ["LAC"]
+
+
+class LAC(Agent[LACConfig]):
+    """Lyapunov actor-critic (Han et al. 2020, arXiv 2004.14288): off-policy, for continuous actions and costs.
+
+    Its critic is a Lyapunov function, of which it demands that it decreases. With two of them,
+    `policy_kwargs={"n_critics": 2}`, it is LATC: the larger one counts.
+
+    Args:
+        policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), or a policy class.
+        env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`; its rewards are
+            costs, >= 0.
+        config: Hyperparameters; keywords replace single ones.
+        eval_env: Environment of the test episodes; None: made like `env`.
+        verbose: 1 prints each row of the log.
+        **hyperparameters: See below, where each stands as `LACConfig` has it.
+
+    Raises:
+        TypeError: If a keyword is unknown; the message names the nearest valid one.
+        ConfigError: If a value is out of range.
+        UnsupportedSpaceError: If the agent can't work with the environment's spaces.
+    """
+
+    config_class: ClassVar[type[AgentConfig]] = LACConfig
+    initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("alpha", "adaptive_temperature"), ("alpha/", "optimizer/alpha/")),
+        "labda": ("labda/", "optimizer/labda/"),
+    }
+    tensors_of_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **Agent.tensors_of_parts,
+        "networks": (*Agent.tensors_of_parts["networks"], "actor_target/"),
+        "temperature": ("alpha/", "labda/"),
+    }
+
+    if TYPE_CHECKING:
+        # Written out for editors and type checkers; a test keeps it equal to LACConfig, from which it acts.
+        def __init__(
+            self,
+            policy: str | type = "MlpPolicy",
+            env: EnvLike | None = None,
+            config: LACConfig | None = None,
+            *,
+            eval_env: EnvLike | None = None,
+            verbose: int = 0,
+            opt_type: Literal["minimize"] = "minimize",
+            n_envs: int = 1,
+            policy_kwargs: dict[str, Any] | None = None,
+            max_ep_len: int | None = None,
+            epochs: int = 100,
+            steps_per_epoch: int = 2048,
+            start_steps: int = 0,
+            update_every: int = 100,
+            update_after: int = 1000,
+            steps_per_update: int = 100,
+            num_test_episodes: int = 10,
+            alpha: float = 0.99,
+            gamma: float = 0.99,
+            polyak: float = 0.995,
+            target_entropy: float | None = None,
+            adaptive_temperature: bool = True,
+            lr_a: float | Schedule = 1e-4,
+            lr_c: float | Schedule = 3e-4,
+            lr_alpha: float | Schedule = 1e-4,
+            lr_a_final: float | None = 1e-10,
+            lr_c_final: float | None = 1e-10,
+            lr_alpha_final: float | None = 1e-10,
+            lr_decay_type: DecayType = "linear",
+            lr_a_decay_type: DecayType | None = None,
+            lr_c_decay_type: DecayType | None = None,
+            lr_alpha_decay_type: DecayType | None = None,
+            lr_decay_ref: Literal["epoch", "step"] = "epoch",
+            batch_size: int = 256,
+            replay_size: int = 1_000_000,
+            seed: int | None = None,
+            device: str = "cpu",
+            compute_kwargs: dict[str, Any] = ...,  # {}
+            logger_kwargs: dict[str, Any] = ...,  # {}
+            save_freq: int = 1,
+            start_policy: Any = None,
+            start_policy_parts: tuple[StartPolicyPart, ...] = ("networks",),
+            export: bool = False,
+            alpha3: float = 0.2,
+            labda: float = 0.99,
+            labda_min: float = 1e-4,
+            lr_labda: float | Schedule = 3e-4,
+            lr_labda_final: float | None = 1e-10,
+            lr_labda_decay_type: DecayType | None = None,
+            horizon_length: int = 0,
+            terminal_cost: Literal["absorbing", "zero"] = "absorbing",
+            terminal_horizon: int | None = None,
+        ) -> None: ...
+
+    def _make_learner(self) -> AgentLearner:
+        from slc_agents.pytorch.device import resolve_device
+        from slc_agents.pytorch.lac import LACLearner
+        from slc_agents.pytorch.policies import make_policy
+
+        config = self.config
+        device = resolve_device(config.device)
+        policy = make_policy(
+            self.policy_class,
+            self.observation_space,
+            self.action_space,
+            config.policy_kwargs,
+            seed=make_seed(self.seed, "network"),
+            lyapunov=True,
+        )
+        terminal_target, terminal_value = config.terminal_factors(config.max_ep_len)
+        return LACLearner(
+            policy,
+            device=device,
+            batch_size=config.batch_size,
+            polyak=config.polyak,
+            alpha=config.alpha,
+            adaptive_temperature=config.adaptive_temperature,
+            target_entropy=config.target_entropy,
+            alpha3=config.alpha3,
+            labda=config.labda,
+            labda_min=config.labda_min,
+            horizon_length=config.horizon_length,
+            terminal_target=terminal_target,
+            terminal_value=terminal_value,
+            generators=self._generators,
+            compute=ComputeOptions.parse(config.compute_kwargs),
+        )
+
+    def _take_env(self, vector_env: VectorEnv[Any, Any, Any], source: EnvLike) -> None:
+        """See `Agent._take_env`; the environment also says how long a last cost can go on."""
+        config = self.config.replace(n_envs=vector_env.num_envs)
+        factors = config.terminal_factors(find_episode_limit(vector_env, config.max_ep_len))
+        if math.inf in factors:
+            raise ConfigError(
+                "gamma=1: this environment's episodes have no limit, so the last cost of one that terminates would go "
+                "on for ever, undiscounted. Give a terminal_horizon or max_ep_len, or gamma < 1, or "
+                "terminal_cost='zero'"
+            )
+        super()._take_env(vector_env, source)
+        learner: Any = self._learner
+        learner.terminal_target, learner.terminal_value = factors
+
+    def _make_memory(self, n_envs: int, memory_class: Callable[..., ReplayBuffer] = ReplayBuffer) -> ReplayBuffer:
+        horizon_length = self.config.horizon_length
+        if horizon_length:
+            memory_class = functools.partial(FiniteHorizonReplayBuffer, horizon_length=horizon_length)
+        return super()._make_memory(n_envs, memory_class)
+
+    def _own_callbacks(self) -> list[Callback]:
+        return [_NegativeCostWarning()]
+
+
+class _NegativeCostWarning(Callback):
+    """Warns, once a run, of what no Lyapunov function can have: a cost below 0."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def on_step(self) -> None:
+        step = self.model.last_step
+        if self.warned or step is None or not (step.transition.reward < 0).any():
+            return
+        self.warned = True
+        warnings.warn(
+            f"LAC takes rewards for costs, >= 0, to minimize; at step {self.num_timesteps} one is "
+            f"{step.transition.reward.min():g}. If they are rewards to maximize, let the environment give costs "
+            "(gymnasium.wrappers.TransformReward), or use SAC",
+            stacklevel=2,
+        )
