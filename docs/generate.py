@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # the checkout's own package, installed or not
 
 from slc_agents import zoo  # noqa: E402
-from slc_agents.agents.config import AgentConfig, SACConfig  # noqa: E402
+from slc_agents.agents.config import AgentConfig, LACConfig, SACConfig  # noqa: E402
 
 
 def error_table() -> str:
@@ -68,6 +68,7 @@ def settings_table() -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "sac.md": {"hyperparameters": lambda: hyperparameter_table(SACConfig)},
+    "lac.md": {"hyperparameters": lambda: hyperparameter_table(LACConfig)},
     "guide/errors.md": {"errors": error_table},
     "guide/zoo.md": {"settings": settings_table},
 }

@@ -28,7 +28,7 @@ import pytest
 import slc_agents.callbacks as callbacks_module
 import slc_agents.evaluation as evaluation_module
 import slc_agents.policies as public_policies
-from slc_agents import SAC, buffers, envs, errors, logger, tuning, zoo
+from slc_agents import LAC, SAC, buffers, envs, errors, logger, tuning, zoo
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.callbacks.base import Callback, Periodic
@@ -274,6 +274,17 @@ def test_table_of_metrics_has_what_the_log_writes() -> None:
     assert sorted(first_cells("sac.md", "| key | meaning |")) == sorted(model.logger.latest)
 
 
+def test_table_of_metrics_of_lac_has_what_it_adds() -> None:
+    settings = {"steps_per_epoch": 20, "update_after": 10, "steps_per_update": 1, "num_test_episodes": 0}
+    model = LAC("MlpPolicy", "slc/Oscillator-v1", seed=0, policy_kwargs={"hidden_sizes": [8]}, **settings).learn(20)
+    own = set(first_cells("lac.md", "| key | meaning |"))
+    train = {key for key in model.logger.latest if key.startswith("train/")}
+    assert train - own == {"train/alpha_loss", "train/alpha", "train/entropy", "train/n_updates"} | {
+        f"train/{rate}" for rate in ("lr_a", "lr_c", "lr_alpha")
+    }
+    assert own <= train
+
+
 def test_table_of_callbacks_has_all() -> None:
     public = {name for name in callbacks_module.__all__ if isinstance(getattr(callbacks_module, name), type)}
     assert set(first_cells("tutorials/callbacks.md", "| callback | what it does |")) == public - {Callback.__name__}
@@ -356,6 +367,8 @@ def test_table_for_stable_learning_control_has_all() -> None:
     own = inspect.signature(SAC).parameters
     for name, here in second_cells(page, "| parameter of `sac(...)` |").items():
         assert (name if here.startswith("same") else here.strip("`")) in own, name
+    given, shared = inspect.signature(slc.lac).parameters, set(names)
+    assert first_cells(page, "| parameter of `lac(...)` |") == [name for name in given if name not in shared]
 
 
 # -- the site ----------------------------------------------------------------------------------------------------------
