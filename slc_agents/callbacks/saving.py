@@ -202,7 +202,7 @@ class RunFolderCallback(Callback):
         self._saves = 0
 
     def on_training_start(self) -> None:
-        """Writes the config."""
+        """Writes the settings, as a settings file is written."""
         run = self.model.run
         self._saves = 0 if run is None else run.finished_epochs // self.save_freq
         try:
@@ -214,6 +214,8 @@ class RunFolderCallback(Callback):
                 str(self.folder),
             ) from error
         plain = {name: _plain_or_repr(value) for name, value in self.model.config.to_dict().items()}
+        if isinstance(self.model.policy_class, str):  # a user's own has no name that a settings file could say
+            plain = {"policy": self.model.policy_class, **plain}
         text = yaml.safe_dump(plain, sort_keys=False)
         (self.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 

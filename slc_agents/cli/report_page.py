@@ -17,6 +17,7 @@ from slc_agents.cli.html import Markup, join, tag
 from slc_agents.cli.launch import Launch
 from slc_agents.cli.report_data import Subject
 from slc_agents.cli.report_episode import RecordedEpisode
+from slc_agents.zoo.configs import DEFAULT_POLICY, POLICY
 
 __all__ = ["Figures", "build_page"]
 
@@ -229,8 +230,8 @@ def _settings(subject: Subject) -> Markup:
     if subject.is_multi_seed:
         settings["seed"] = [run.seed for run in subject.runs]
     config_class = AGENTS[subject.first.algo].config_class if subject.first.algo in AGENTS else None
-    defaults = {} if config_class is None else _defaults(config_class)
-    texts = {} if config_class is None else config_class.descriptions()
+    defaults = {POLICY: DEFAULT_POLICY} | ({} if config_class is None else _defaults(config_class))
+    texts = {POLICY: "Class of the networks."} | ({} if config_class is None else config_class.descriptions())
     changed: list[Markup] = []
     rest: list[Markup] = []
     for name, value in settings.items():

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_POLICY",
     "INHERITS",
     "POLICY",
     "ConfigFile",
@@ -45,6 +46,7 @@ __all__ = [
 DEFAULT = "default"  # name of the settings to begin with where nothing is known of an environment
 INHERITS = "inherits"  # the key that names the settings which a file's own replace
 POLICY = "policy"  # the key that names the policy, which is no hyperparameter
+DEFAULT_POLICY = "MlpPolicy"
 KEYWORDS = "_kwargs"  # how hyperparameters end that hold keywords, which are inherited one by one
 
 
@@ -148,7 +150,7 @@ class ConfigFile:
         Raises:
             ConfigError: If it is no name.
         """
-        policy = self.values.get(POLICY, "MlpPolicy")
+        policy = self.values.get(POLICY, DEFAULT_POLICY)
         if not isinstance(policy, str):
             raise ConfigError(f"{self.places[POLICY,]}: {POLICY}: received {policy!r:.60}; a name is needed")
         return policy

@@ -13,6 +13,7 @@ import yaml
 
 import slc_agents
 from slc_agents.errors import HubError, require
+from slc_agents.zoo.configs import POLICY
 from slc_agents.zoo.packing import EPISODES, pack_agent
 
 if TYPE_CHECKING:
@@ -154,8 +155,9 @@ def _env_name(manifest: Mapping[str, Any]) -> str:
 
 
 def _settings(manifest: Mapping[str, Any]) -> str:
-    """Returns the hyperparameters as a settings file; those that only code can express have no place in one."""
-    plain = {name: value for name, value in manifest["config"].items() if "'$code'" not in repr(value)}
+    """Returns policy and hyperparameters as a settings file; what only code can express has no place in one."""
+    settings = {POLICY: manifest["policy"], **manifest["config"]}
+    plain = {name: value for name, value in settings.items() if "'$code'" not in repr(value)}
     return yaml.safe_dump(plain, sort_keys=False)
 
 

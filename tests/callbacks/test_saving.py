@@ -201,8 +201,15 @@ def test_a_run_folder_has_config_and_agent(tmp_path):
     assert model.saved == [("agent.zip", t, False) for t in (20, 40, 50)]
     assert names(tmp_path / "a" / "b") == ["agent.zip", "config.yaml"]
     config = yaml.safe_load((tmp_path / "a" / "b" / "config.yaml").read_text())
-    assert config == {"seed": 3, "rate": "<built-in function len>"}
+    assert config == {"policy": "MlpPolicy", "seed": 3, "rate": "<built-in function len>"}
     assert model.exported == []
+
+
+def test_a_policy_of_ones_own_has_no_name_in_the_config(tmp_path):
+    model = FakeModel()
+    model.policy_class = dict
+    run_epochs(RunFolderCallback(tmp_path, 2, export=False), model, 1)
+    assert "policy" not in yaml.safe_load((tmp_path / "config.yaml").read_text())
 
 
 def test_a_run_folder_has_the_policy_where_it_is_wanted(tmp_path):

@@ -16,6 +16,7 @@ class FakeModel:
     """Counts, and records what is asked of it."""
 
     seed = 3
+    policy_class: str | type = "MlpPolicy"
 
     def __init__(self, opt_type: str = "maximize") -> None:
         self.env = None
