@@ -20,6 +20,7 @@ sys.path.insert(0, str(DOCS.parent))  # the checkout's own package, installed or
 
 from slc_agents import zoo  # noqa: E402
 from slc_agents.agents.config import AgentConfig, LACConfig, SACConfig  # noqa: E402
+from slc_agents.zoo.packing import EPISODES  # noqa: E402
 
 
 def error_table() -> str:
@@ -66,11 +67,25 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def agents_table() -> str:
+    """Returns a Markdown table of the pretrained agents: what each was trained for, and what that reached."""
+    lines = ["| agent | steps | seed | return of 100 episodes | file |", "|---|---|---|---|---|"]
+    for name in zoo.list_agents():
+        algo, _, env_id = name.partition("/")
+        manifest, size = zoo.agent_manifest(algo, env_id), zoo.agent_path(algo, env_id).stat().st_size
+        evaluation, steps = manifest["evaluation"], manifest["counters"]["num_timesteps"]
+        if evaluation["episodes"] != EPISODES:
+            raise ValueError(f"{name}: evaluated over {evaluation['episodes']} episodes; {EPISODES} are needed")
+        score = f"{evaluation['mean']:.1f} ± {evaluation['std']:.1f}"
+        lines.append(f"| `{name}` | {steps:,} | {manifest['config']['seed']} | {score} | {size / 1e6:.2f} MB |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "sac.md": {"hyperparameters": lambda: hyperparameter_table(SACConfig)},
     "lac.md": {"hyperparameters": lambda: hyperparameter_table(LACConfig)},
     "guide/errors.md": {"errors": error_table},
-    "guide/zoo.md": {"settings": settings_table},
+    "guide/zoo.md": {"settings": settings_table, "agents": agents_table},
 }
 
 
