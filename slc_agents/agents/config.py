@@ -378,8 +378,8 @@ class AgentConfig:
     )
     """How gradient steps are computed, where it isn't to be chosen by itself: `precision` (`float32`, or `bfloat16`
     between hidden layers), `num_threads`, `matmul` (`default` or `onednn`), `fused` (False: networks run layer by
-    layer), and on a GPU `graphs` (True: whole steps as CUDA graphs) and `replay_on_device` (whether the replay buffer
-    has a copy there)."""
+    layer), `graphs` (whether whole steps are recorded and replayed), and on a GPU `replay_on_device` (whether the
+    replay buffer has a copy there)."""
 
     logger_kwargs: Annotated[dict[str, Any], BeforeValidator(_logger_kwargs)] = dataclasses.field(default_factory=dict)
     """Where the log goes: `output_dir` (None: nothing is written to disk), `exp_name`, `sinks`, `verbose`."""

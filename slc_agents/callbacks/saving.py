@@ -214,8 +214,9 @@ class RunFolderCallback(Callback):
                 str(self.folder),
             ) from error
         plain = {name: _plain_or_repr(value) for name, value in self.model.config.to_dict().items()}
-        if isinstance(self.model.policy_class, str):  # a user's own has no name that a settings file could say
-            plain = {"policy": self.model.policy_class, **plain}
+        policy = self.model.policy_class
+        if isinstance(policy, str) and policy != "MlpPolicy":  # a user's own has no name that a settings file could say
+            plain = {"policy": policy, **plain}
         text = yaml.safe_dump(plain, sort_keys=False)
         (self.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 

@@ -144,10 +144,12 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
 def is_known(module: nn.Module) -> bool:
     """Whether a module, apart from its parts, is known to do the same operations each time it is called.
 
-    A user's own may look at values, or draw random numbers; torch's dropout does that, and its batch normalisation
-    changes statistics.
+    A user's own may look at values, or draw random numbers, and so may a method of a user's own on a known module;
+    torch's dropout does that, and its batch normalisation changes statistics.
     """
     cls = type(module)
+    if any(callable(value) and hasattr(cls, name) for name, value in vars(module).items()):
+        return False
     is_torch_s = cls.__module__ in _KNOWN_MODULES and cls not in _RANDOM_CLASSES
     return is_torch_s or cls.__module__.startswith("slc_agents.")
 

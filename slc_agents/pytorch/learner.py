@@ -125,8 +125,11 @@ class TorchLearner(ABC):
         self.workspace = Workspace(homes)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
-        # What ordinary networks compute on their way would stay in memory for each operation.
-        graphed = self.plan.graphed and (networks == "fused" or self.compute.graphs is True)
+        # Not by itself where networks are ordinary, since what they compute on their way would stay in memory for each
+        # operation; nor where the step is a user's own, whose Python may do another thing each time.
+        is_ours = all(cls.__module__.startswith(("slc_agents.", "abc", "builtins")) for cls in type(self).__mro__)
+        by_itself = networks == "fused" and is_ours
+        graphed = self.plan.graphed and (by_itself or self.compute.graphs is True)
         self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
         for name, net in zip(("actor", "critic", "frozen_critic", *self.targets), nets, strict=True):
             setattr(self, name, net)

@@ -5,7 +5,6 @@ Work that is done again reads and writes the very memory that it was recorded wi
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -15,15 +14,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from slc_agents.pytorch.torchscript import without_end_of_jit
-
 __all__ = ["CpuRecorder", "CudaRecorder", "Recorder"]
 
 WARM_UP_RUNS = 3  # libraries make their choices and take their memory when they are first called
 
 
 class Recorder(Protocol):
-    """Records work on one device."""
+    """Records work on one device.
+
+    Attributes:
+        is_exact: Whether a replay gives the very numbers that the work itself gives, to the last bit.
+    """
+
+    is_exact: bool
 
     def warm_up(self, work: Callable[[], None]) -> None:
         """Does work as often as it takes until it does the same each time."""
@@ -45,6 +48,8 @@ class CudaRecorder:
     Args:
         device: The device.
     """
+
+    is_exact = False  # nobody has looked
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -79,6 +84,8 @@ class CpuRecorder:
     What a kernel returns keeps its memory, into which the kernel writes again. Views are made once. And there is no
     autograd and no Python in it, which for small networks take as long as the kernels do.
     """
+
+    is_exact = True
 
     def warm_up(self, work: Callable[[], None]) -> None:
         """Does nothing: the first run is like any other."""
@@ -198,12 +205,21 @@ def _trace(calls: Sequence[_Call]) -> Callable[[], None] | None:
             call.on(lambda tensor: places[id(tensor)])()
         return now[0]  # a function that returns nothing can't be traced
 
+    names = [f"tensor_{i}" for i in range(len(given))]
     try:
-        with torch.no_grad(), without_end_of_jit():
-            traced: Any = torch.jit.trace(make_all, given, check_trace=False)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            # Not torch.jit.trace, which keeps every function for as long as the process lives.
+            graph, _ = torch._C._create_graph_by_tracing(make_all, given, lambda _: "", True, False, None, names)
     except RuntimeError:
         return None
-    return functools.partial(traced, *given)
+    unit = torch._C.CompilationUnit()
+    function = unit.create_function("make_all", graph)
+
+    def replay() -> None:
+        function(*given)
+        unit  # noqa: B018 - the function lives as long as what it was made in
+
+    return replay
 
 
 def _tensors(tree: Any) -> list[Tensor]:

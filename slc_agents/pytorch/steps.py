@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from numbers import Real
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,15 +65,19 @@ class EagerSteps(Steps):
 class _Recorded(NamedTuple):
     replay: Callable[[], None]
     places: list[Tensor]  # from which it reads what differs from step to step
-    tensors: list[Tensor]  # all else of the learner's that it works with
+
+
+class _Seen(NamedTuple):
+    tensors: list[Tensor]  # all that the learner's step works with
     circumstances: list[Any]
 
 
 class GraphedSteps(Steps):
     """Each step as the replay of a recorded one.
 
-    Recording is preceded by steps that leave no trace, so each step that counts is a replay: what is learned doesn't
-    depend on when a step was recorded.
+    Recording is preceded by steps that leave no trace. So what is learned doesn't depend on when a step was recorded:
+    each step that counts is a replay, or else a replay gives the same numbers as the step itself. In that case a step
+    is recorded only when it was the same for a block, for recording takes longer than a few steps.
 
     Args:
         recorder: What records.
@@ -80,13 +85,16 @@ class GraphedSteps(Steps):
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
+        self._seen: _Seen | None = None
         self._recorded: _Recorded | None = None
+        self._is_refused = False
 
     def forget(self) -> None:
         """Gives back the recorded step and its memory."""
         if self._recorded is not None:
             self.recorder.wait()  # a replay may still be running
-            self._recorded = None
+        self._seen = self._recorded = None
+        self._is_refused = False
 
     def run(
         self, learner: TorchLearner, batches: Batches, inputs: Iterable[Inputs], noise: NDArray[np.float32]
@@ -96,23 +104,39 @@ class GraphedSteps(Steps):
             EagerSteps().run(learner, batches, inputs, noise)
             return
         recorded = None
-        for given, step_noise in zip(inputs, send(noise, learner.device), strict=True):
-            recorded = recorded or self._find_recorded(learner, batches, given, step_noise)
+        for i, (given, step_noise) in enumerate(zip(inputs, send(noise, learner.device), strict=True)):
+            if i == 0:
+                recorded = self._find_recorded(learner, batches, given, step_noise)
+            if recorded is None:
+                learner.counted_step(batches.make(given), step_noise)
+                continue
             for place, tensor in zip(recorded.places, [*leaves(given), step_noise], strict=True):
                 place.copy_(tensor)
             recorded.replay()
 
-    def _find_recorded(self, learner: TorchLearner, batches: Batches, given: Inputs, noise: Tensor) -> _Recorded:
-        """Returns the recorded step; records it anew if anything is no longer as it was."""
-        recorded = self._recorded
-        if recorded is None or recorded.circumstances != _circumstances(learner, recorded.tensors, batches, given):
+    def _find_recorded(self, learner: TorchLearner, batches: Batches, given: Inputs, noise: Tensor) -> _Recorded | None:
+        """Returns the recorded step, of now; None where there is none."""
+        seen = self._seen
+        if seen is None or seen.circumstances != _circumstances(learner, seen.tensors, batches, given):
             self.forget()
-            given, noise = clone(given), noise.clone()
-            replay = self._record(learner, lambda: learner.counted_step(batches.make(given), noise))
             tensors = [*learner.changing_tensors()]
-            circumstances = _circumstances(learner, tensors, batches, given)
-            self._recorded = recorded = _Recorded(replay, [*leaves(given), noise], tensors, circumstances)
-        return recorded
+            self._seen = _Seen(tensors, _circumstances(learner, tensors, batches, given))
+            if self.recorder.is_exact:
+                return None
+        if self._recorded is None and not self._is_refused:
+            given, noise = clone(given), noise.clone()
+            try:
+                replay = self._record(learner, lambda: learner.counted_step(batches.make(given), noise))
+            except RuntimeError as error:
+                if learner.compute.graphs:
+                    raise RuntimeError(
+                        f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} "
+                        "steps run one operation at a time"
+                    ) from error
+                self._is_refused = True
+                return None
+            self._recorded = _Recorded(replay, [*leaves(given), noise])
+        return self._recorded
 
     def _record(self, learner: TorchLearner, step: Callable[[], None]) -> Callable[[], None]:
         kept = [(tensor, tensor.detach().clone()) for tensor in learner.changing_tensors()]
@@ -121,11 +145,6 @@ class GraphedSteps(Steps):
             # What is recorded has memory of its own, which no other step takes, or loses when it is broken off.
             learner.workspace.clear()
             return self.recorder.record(step)
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} steps run "
-                "one operation at a time"
-            ) from error
         finally:
             learner.workspace.clear()
             with torch.no_grad():
@@ -135,12 +154,14 @@ class GraphedSteps(Steps):
 
 def _circumstances(learner: TorchLearner, tensors: list[Tensor], batches: Batches, given: Inputs) -> list[Any]:
     """Returns all that a recorded step holds fast and that may change: places in memory, shapes, numbers."""
+    multipliers = [module for name, module in learner.modules().items() if name]
     return [
         learner.parts,  # others when the learner has been connected anew
+        *(id(tensor) for module in multipliers for tensor in (*module.parameters(), *module.buffers())),
         *map(Tensor.data_ptr, [*tensors, *batches.tensors()]),
         *map(_wants_gradient, tensors),
         *((tensor.shape, tensor.dtype) for tensor in leaves(given)),
-        *(value for value in vars(learner).values() if isinstance(value, float)),
+        *(value for name, value in vars(learner).items() if isinstance(value, Real) and not name.startswith("_")),
     ]
 
 

@@ -201,15 +201,16 @@ def test_a_run_folder_has_config_and_agent(tmp_path):
     assert model.saved == [("agent.zip", t, False) for t in (20, 40, 50)]
     assert names(tmp_path / "a" / "b") == ["agent.zip", "config.yaml"]
     config = yaml.safe_load((tmp_path / "a" / "b" / "config.yaml").read_text())
-    assert config == {"policy": "MlpPolicy", "seed": 3, "rate": "<built-in function len>"}
+    assert config == {"seed": 3, "rate": "<built-in function len>"}
     assert model.exported == []
 
 
-def test_a_policy_of_ones_own_has_no_name_in_the_config(tmp_path):
+@pytest.mark.parametrize(("policy", "said"), [("GSDEPolicy", "GSDEPolicy"), ("MlpPolicy", None), (dict, None)])
+def test_the_config_names_a_policy_that_is_not_the_usual_one(tmp_path, policy, said):
     model = FakeModel()
-    model.policy_class = dict
+    model.policy_class = policy
     run_epochs(RunFolderCallback(tmp_path, 2, export=False), model, 1)
-    assert "policy" not in yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()).get("policy") == said
 
 
 def test_a_run_folder_has_the_policy_where_it_is_wanted(tmp_path):

@@ -62,7 +62,6 @@ def test_a_whole_run(small: list[str], command: Command) -> None:
     zoo_file = slc_agents.zoo.load_config("sac", "Pendulum-v1").to_dict()
     assert (config["seed"], config["batch_size"], config["steps_per_epoch"], config["lr_a"]) == (1, 8, 100, 1e-3)
     assert config["lr_c"] == zoo_file["lr_c"]
-    assert config["policy"] == "MlpPolicy"
     assert config["logger_kwargs"]["output_dir"] == "runs/x"
     assert read_progress(folder)["time/total_timesteps"] == [100, 200, 300]
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")

@@ -126,6 +126,13 @@ def test_what_torchscript_does_not_know_is_called_from_python(monkeypatch: pytes
     assert traced == [None]
 
 
+def test_a_recording_lives_as_long_as_it_is_held() -> None:
+    x = torch.zeros(2)
+    before = len(torch.jit._state._python_cu.get_functions())  # type: ignore[attr-defined]
+    CpuRecorder().record(lambda: _double(x))()
+    assert len(torch.jit._state._python_cu.get_functions()) == before  # type: ignore[attr-defined]
+
+
 def test_a_recording_changes_nothing_of_how_torch_runs_other_functions() -> None:
     x = torch.zeros(2)
     replay = CpuRecorder().record(lambda: _double(x))

@@ -29,8 +29,11 @@ from slc_agents.pytorch import learner as learner_module
 from slc_agents.pytorch.accelerate import ComputePlan, choose_plan
 from slc_agents.pytorch.batches import TensorBatch, leaves
 from slc_agents.pytorch.device_memory import DeviceMemory
+from slc_agents.pytorch.multiplier import make_multiplier
+from slc_agents.pytorch.optimizer import NoOptimizer
 from slc_agents.pytorch.policies import CnnPolicy, MlpPolicy, make_policy
 from slc_agents.pytorch.recorders import CpuRecorder
+from slc_agents.pytorch.sac import SACLearner
 from slc_agents.pytorch.steps import EagerSteps, GraphedSteps
 
 ACTION = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
@@ -69,6 +72,9 @@ def add(buffer: ReplayBuffer, n: int, seed: int = 0, ends: float = 0.2) -> None:
 
 
 class CountingRecorder(CpuRecorder):
+    """Records at once, as on a device where replays may differ from the steps themselves."""
+
+    is_exact = False
     n_warm_up = n_recorded = 0
 
     def warm_up(self, work: Callable[[], None]) -> None:
@@ -148,6 +154,59 @@ def test_other_terminal_costs_are_recorded_anew(make_pair: Any) -> None:
         learner.update(buffer, 2)
     assert recorder.n_recorded == 2
     assert_equal(pair)
+
+
+def test_exact_replays_begin_when_nothing_has_changed_for_a_block(make_pair: Any) -> None:
+    pair, buffers, recorder = make_pair()
+    recorder.is_exact = True
+    for block in range(6):
+        for learner, buffer in zip(pair, buffers, strict=True):
+            if block < 3:
+                learner.target_entropy = -2 - block  # whole numbers count too
+            learner.update(buffer, 2)
+        assert recorder.n_recorded == (block > 2)
+    assert_equal(pair)
+
+
+def test_what_cannot_be_recorded_runs_as_it_is_written(make_pair: Any) -> None:
+    pair, buffers, _ = make_pair()
+    for learner, buffer in zip(pair, buffers, strict=True):
+        learner.compute = ComputeOptions()  # nobody has asked for graphs
+        step = learner.step
+        learner.step = lambda batch, noise, step=step: step(batch, noise * float(noise.sum() > 0))
+        learner.update(buffer, 3)
+        learner.update(buffer, 2)
+    assert_equal(pair)
+
+
+def test_a_replaced_multiplier_counts(make_pair: Any) -> None:
+    pair, buffers, recorder = make_pair()
+    for learner, buffer in zip(pair, buffers, strict=True):
+        learner.update(buffer, 1)
+        learner.alpha = make_multiplier(0.1, learned=False)
+        learner.optimizers["alpha"] = NoOptimizer()
+        learner.update(buffer, 2)
+    assert recorder.n_recorded == 2
+    assert_equal(pair)
+
+
+def test_a_step_of_ones_own_is_recorded_only_when_asked_for(make_learner: Any) -> None:
+    class Own(SACLearner):
+        """Whose Python nobody knows."""
+
+    learner = make_learner()
+    kwargs: dict[str, Any] = {
+        "device": learner.device,
+        "batch_size": 16,
+        "polyak": 0.9,
+        "alpha": 0.7,
+        "adaptive_temperature": True,
+        "target_entropy": None,
+        "generators": learner.generators,
+    }
+    assert type(SACLearner(learner.policy, **kwargs).steps) is GraphedSteps
+    assert type(Own(learner.policy, **kwargs).steps) is EagerSteps
+    assert type(Own(learner.policy, **kwargs, compute=ComputeOptions(graphs=True)).steps) is GraphedSteps
 
 
 CHANGES: dict[str, Callable[[Any, ReplayBuffer], ReplayBuffer | None]] = {
@@ -314,6 +373,11 @@ def test_policies_of_known_parts_are_recorded() -> None:
         CnnPolicy(BOX, ACTION, encoder=own_encoder(nn.Dropout())),
         CnnPolicy(BOX, ACTION, encoder=own_encoder(nn.BatchNorm1d(3))),
     ]
+    for part in ("features", "normalizer.forward"):
+        replaced: Any = MlpPolicy(BOX, ACTION)
+        owner = replaced.normalizer if "." in part else replaced
+        setattr(owner, part.rpartition(".")[2], lambda x: x)
+        unknown.append(replaced)
     assert [plan_of(policy).graphed for policy in known] == [True] * len(known)
     assert [plan_of(policy).graphed for policy in unknown] == [False] * len(unknown)
     assert not plan_of(known[0], graphs=False).graphed

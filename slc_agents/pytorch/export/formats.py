@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from slc_agents.errors import ExportError, require
 from slc_agents.pytorch.encoders import TensorObservation
 from slc_agents.pytorch.export.description import BATCH, input_names, output_name
-from slc_agents.pytorch.torchscript import without_end_of_jit
 
 __all__ = ["FORMATS", "Format", "Runner"]
 
@@ -68,7 +67,7 @@ class TorchScript(Format):
 
     def write(self, module: nn.Module, example: TensorObservation, path: Path) -> None:
         """Records it; a record has only one way through, so a fork in it is an error."""
-        with without_end_of_jit(), warnings.catch_warnings(record=True) as caught:
+        with _without_end_of_jit(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TRACER_WARNING)
             traced: Any = torch.jit.trace(module, (example,), check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         for warning in caught:
@@ -78,18 +77,18 @@ class TorchScript(Format):
                     f"{warning.lineno}, decides by the data how to compute. Use torch.where for that, and no assert on "
                     f"tensors or shapes. torch says: {warning.message}"
                 )
-        with without_end_of_jit():
+        with _without_end_of_jit():
             torch.jit.save(traced, str(path))
 
     def load(self, path: Path) -> Runner:
         """Reads it by `torch.jit.load`."""
 
         def run(observation: TensorObservation) -> Tensor:
-            with without_end_of_jit():
+            with _without_end_of_jit():
                 action: Tensor = loaded(observation)
             return action
 
-        with without_end_of_jit():
+        with _without_end_of_jit():
             loaded: Any = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
         return run
 
@@ -154,6 +153,14 @@ def capture(module: nn.Module, example: TensorObservation) -> torch.export.Expor
     batch = {0: torch.export.Dim("batch")}
     shapes = dict.fromkeys(example, batch) if isinstance(example, dict) else batch
     return torch.export.export(module, (example,), dynamic_shapes=(shapes,))
+
+
+@contextlib.contextmanager
+def _without_end_of_jit() -> Iterator[None]:
+    # torch announces the end of torch.jit, which is still what runs in C++ without a compiler at hand.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        yield
 
 
 @contextlib.contextmanager
