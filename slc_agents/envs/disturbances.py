@@ -65,6 +65,38 @@ class _Disturbance(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         return self.env.step(action)
 
 
+class _Adding(_Disturbance):
+    """Adds something to each action, or to each observation."""
+
+    _box: spaces.Box  # the space of what it is added to
+
+    def _added(self) -> NDArray[np.float64]:
+        """Returns what is added in this step [the box's shape]."""
+        raise NotImplementedError
+
+
+class _Noise(_Adding):
+    """Adds Gaussian noise."""
+
+    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
+        super().__init__(env, scale=scale)
+        self.scale = _parts("scale", scale, self._box, minimum=0.0)
+
+    def _added(self) -> NDArray[np.float64]:
+        return self.scale * self._generator.standard_normal(self.scale.shape)
+
+
+class _Bias(_Adding):
+    """Adds a constant."""
+
+    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
+        super().__init__(env, bias=bias)
+        self.bias = _parts("bias", bias, self._box)
+
+    def _added(self) -> NDArray[np.float64]:
+        return self.bias
+
+
 def _n_layers(env: AnyEnv) -> int:
     count = 1
     while isinstance(env, gymnasium.Wrapper):
@@ -75,16 +107,12 @@ def _n_layers(env: AnyEnv) -> int:
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
-class _ActionDisturbance(_Disturbance):
+class _ActionDisturbance(_Adding):
     """Adds something to each action."""
 
     def __init__(self, env: AnyEnv, **arguments: Any) -> None:
         self._box = _float_box(type(self).__name__, "action space", env.action_space)
         super().__init__(env, **arguments)
-
-    def _added(self) -> NDArray[np.float64]:
-        """Returns what is added in this step [action's shape]."""
-        raise NotImplementedError
 
     def step(self, action: Any) -> Step:
         """Moves the environment by one step, with the disturbed action."""
@@ -129,7 +157,7 @@ class ActionImpulse(_ActionDisturbance):
         return self.magnitude if 0 in since else np.zeros_like(self.magnitude)
 
 
-class ActionNoise(_ActionDisturbance):
+class ActionNoise(_Noise, _ActionDisturbance):
     """Adds Gaussian noise to each action.
 
     Args:
@@ -140,15 +168,8 @@ class ActionNoise(_ActionDisturbance):
         ValueError: If the scale is negative or of another shape.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, scale=scale)
-        self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> NDArray[np.float64]:
-        return self.scale * self._generator.standard_normal(self.scale.shape)
-
-
-class ActionBias(_ActionDisturbance):
+class ActionBias(_Bias, _ActionDisturbance):
     """Adds a constant to each action.
 
     Args:
@@ -158,13 +179,6 @@ class ActionBias(_ActionDisturbance):
     Raises:
         ValueError: If the bias is of another shape.
     """
-
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, bias=bias)
-        self.bias = _parts("bias", bias, self._box)
-
-    def _added(self) -> NDArray[np.float64]:
-        return self.bias
 
 
 class ActionDelay(_Disturbance):
@@ -216,22 +230,19 @@ class _ObservationDisturbance(_Disturbance):
         return (self._disturbed(observation), *rest)
 
 
-class _AddedToObservation(_ObservationDisturbance):
+class _AddedToObservation(_Adding, _ObservationDisturbance):
     """Adds something to each observation, which is then clipped to the bounds of its space."""
 
     def __init__(self, env: AnyEnv, **arguments: Any) -> None:
         self._box = _float_box(type(self).__name__, "observation space", env.observation_space)
         super().__init__(env, **arguments)
 
-    def _added(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
     def _disturbed(self, observation: Any) -> NDArray[Any]:
         disturbed: NDArray[Any] = np.clip(observation + self._added(), self._box.low, self._box.high)
         return disturbed.astype(self._box.dtype)
 
 
-class ObservationNoise(_AddedToObservation):
+class ObservationNoise(_Noise, _AddedToObservation):
     """Adds Gaussian noise to each observation, which is then clipped to the bounds of its space.
 
     Args:
@@ -242,15 +253,8 @@ class ObservationNoise(_AddedToObservation):
         ValueError: If the scale is negative or of another shape, or the observations are of another kind.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, scale=scale)
-        self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> NDArray[np.float64]:
-        return self.scale * self._generator.standard_normal(self.scale.shape)
-
-
-class ObservationBias(_AddedToObservation):
+class ObservationBias(_Bias, _AddedToObservation):
     """Adds a constant to each observation, which is then clipped to the bounds of its space.
 
     Args:
@@ -260,13 +264,6 @@ class ObservationBias(_AddedToObservation):
     Raises:
         ValueError: If the bias is of another shape, or the observations are of another kind.
     """
-
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, bias=bias)
-        self.bias = _parts("bias", bias, self._box)
-
-    def _added(self) -> NDArray[np.float64]:
-        return self.bias
 
 
 class ObservationDelay(_ObservationDisturbance):
