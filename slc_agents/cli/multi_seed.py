@@ -57,7 +57,6 @@ class MultiSeedPlan:
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SEEDS_FILE, asdict(self))
 
     @classmethod
