@@ -57,6 +57,24 @@ __all__ = ["Agent", "AgentLearner"]
 ConfigT = TypeVar("ConfigT", bound=AgentConfig)
 
 
+# Of each agent's docstring, between its own words and its hyperparameters.
+ARGUMENTS = """\
+Args:
+    policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), `"GSDEPolicy"`, or a policy
+        class.
+    env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`.
+    config: Hyperparameters; keywords replace single ones.
+    eval_env: Environment of the test episodes; None: made like `env`.
+    verbose: 1 prints each row of the log.
+    **hyperparameters: See below, where each stands as `{config}` has it.
+
+Raises:
+    TypeError: If a keyword is unknown; the message names the nearest valid one.
+    ConfigError: If a value is out of range.
+    UnsupportedSpaceError: If the agent can't work with the environment's spaces.
+"""
+
+
 class AgentLearner(loop.Learner, Protocol):
     """What an agent needs of a backend: the loop's `Learner`, state, and export."""
 
@@ -141,7 +159,8 @@ class Agent(ABC, Generic[ConfigT]):
                 if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
             ]
             cls.__signature__ = inspect.Signature([*own, *cls.config_class.keywords()])  # type: ignore[attr-defined]
-            cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{cls.config_class.describe()}"
+            arguments = ARGUMENTS.format(config=cls.config_class.__name__)
+            cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{arguments}\n{cls.config_class.describe()}"
         elif "__init__" in cls.__dict__:
             own_init = inspect.signature(cls.__init__)  # a user's subclass, whose parent's signature would stand here
             without_self = list(own_init.parameters.values())[1:]

@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from slc_agents.agents.backend import learner_arguments
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, LACConfig
 from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
 from slc_agents.callbacks import Callback
-from slc_agents.compute import ComputeOptions
 from slc_agents.envs import find_episode_limit
 from slc_agents.errors import ConfigError
-from slc_agents.seeding import make_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,21 +32,7 @@ class LAC(Agent[LACConfig]):
     """Lyapunov actor-critic (Han et al. 2020, arXiv 2004.14288): off-policy, for continuous actions and costs.
 
     Its critic is a Lyapunov function, of which it demands that it decreases. With two of them,
-    `policy_kwargs={"n_critics": 2}`, it is LATC: the larger one counts.
-
-    Args:
-        policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), or a policy class.
-        env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`; its rewards are
-            costs, >= 0.
-        config: Hyperparameters; keywords replace single ones.
-        eval_env: Environment of the test episodes; None: made like `env`.
-        verbose: 1 prints each row of the log.
-        **hyperparameters: See below, where each stands as `LACConfig` has it.
-
-    Raises:
-        TypeError: If a keyword is unknown; the message names the nearest valid one.
-        ConfigError: If a value is out of range.
-        UnsupportedSpaceError: If the agent can't work with the environment's spaces.
+    `policy_kwargs={"n_critics": 2}`, it is LATC: the larger one counts. The environment's rewards are costs, >= 0.
     """
 
     config_class: ClassVar[type[AgentConfig]] = LACConfig
@@ -60,6 +45,7 @@ class LAC(Agent[LACConfig]):
         "networks": (*Agent.tensors_of_parts["networks"], "actor_target/"),
         "temperature": ("alpha/", "labda/"),
     }
+    target_networks: ClassVar[Mapping[str, str]] = {**Agent.target_networks, "actor_target/": "actor/"}
 
     if TYPE_CHECKING:
         # Written out for editors and type checkers; a test keeps it equal to LACConfig, from which it acts.
@@ -120,37 +106,18 @@ class LAC(Agent[LACConfig]):
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
-        from slc_agents.pytorch.device import resolve_device
         from slc_agents.pytorch.lac import LACLearner
-        from slc_agents.pytorch.policies import make_policy
 
         config = self.config
-        device = resolve_device(config.device)
-        policy = make_policy(
-            self.policy_class,
-            self.observation_space,
-            self.action_space,
-            config.policy_kwargs,
-            seed=make_seed(self.seed, "network"),
-            lyapunov=True,
-        )
         terminal_target, terminal_value = config.terminal_factors(config.max_ep_len)
         return LACLearner(
-            policy,
-            device=device,
-            batch_size=config.batch_size,
-            polyak=config.polyak,
-            alpha=config.alpha,
-            adaptive_temperature=config.adaptive_temperature,
-            target_entropy=config.target_entropy,
+            **learner_arguments(self, lyapunov=True),
             alpha3=config.alpha3,
             labda=config.labda,
             labda_min=config.labda_min,
             horizon_length=config.horizon_length,
             terminal_target=terminal_target,
             terminal_value=terminal_value,
-            generators=self._generators,
-            compute=ComputeOptions.parse(config.compute_kwargs),
         )
 
     def _take_env(self, vector_env: VectorEnv[Any, Any, Any], source: EnvLike) -> None:

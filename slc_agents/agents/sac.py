@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from slc_agents.agents.backend import learner_arguments
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, SACConfig
-from slc_agents.compute import ComputeOptions
-from slc_agents.seeding import make_seed
 
 if TYPE_CHECKING:
     from slc_agents.agents.config import StartPolicyPart
@@ -19,21 +18,7 @@ __all__ = ["SAC"]
 
 
 class SAC(Agent[SACConfig]):
-    """Soft actor-critic (Haarnoja et al. 2019, arXiv 1812.05905): off-policy, for continuous actions.
-
-    Args:
-        policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), or a policy class.
-        env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`.
-        config: Hyperparameters; keywords replace single ones.
-        eval_env: Environment of the test episodes; None: made like `env`.
-        verbose: 1 prints each row of the log.
-        **hyperparameters: See below, where each stands as `SACConfig` has it.
-
-    Raises:
-        TypeError: If a keyword is unknown; the message names the nearest valid one.
-        ConfigError: If a value is out of range.
-        UnsupportedSpaceError: If the agent can't work with the environment's spaces.
-    """
+    """Soft actor-critic (Haarnoja et al. 2019, arXiv 1812.05905): off-policy, for continuous actions."""
 
     config_class: ClassVar[type[AgentConfig]] = SACConfig
     initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
@@ -90,27 +75,6 @@ class SAC(Agent[SACConfig]):
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
-        from slc_agents.pytorch.device import resolve_device
-        from slc_agents.pytorch.policies import make_policy
         from slc_agents.pytorch.sac import SACLearner
 
-        config = self.config
-        device = resolve_device(config.device)
-        policy = make_policy(
-            self.policy_class,
-            self.observation_space,
-            self.action_space,
-            config.policy_kwargs,
-            seed=make_seed(self.seed, "network"),
-        )
-        return SACLearner(
-            policy,
-            device=device,
-            batch_size=config.batch_size,
-            polyak=config.polyak,
-            alpha=config.alpha,
-            adaptive_temperature=config.adaptive_temperature,
-            target_entropy=config.target_entropy,
-            generators=self._generators,
-            compute=ComputeOptions.parse(config.compute_kwargs),
-        )
+        return SACLearner(**learner_arguments(self))

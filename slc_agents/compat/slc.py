@@ -134,18 +134,9 @@ def lac(
     start_policy: str | None = None,
     export: bool = False,
 ) -> tuple[Any, ReplayBuffer]:
-    """Trains LAC in the environment that `env_fn` makes.
+    """Trains LAC in the environment that `env_fn` makes: see `sac`, here with `slc_agents.LACConfig`.
 
-    `actor_critic` is a policy class of this library's kind (None: `MlpPolicy`), `ac_kwargs` are its keyword arguments;
-    all else is as `slc_agents.LACConfig` describes it under the same name. `start_policy` may be a run's folder, or a
-    file `model_state.pt`, of stable-learning-control's too. With `ac_kwargs={"n_critics": 2}` it is `latc`.
-
-    Returns:
-        The trained policy, an `nn.Module`, and the replay buffer.
-
-    Raises:
-        TypeError: If `logger_kwargs` has keys that this library's logger doesn't know.
-        ConfigError: If a value is out of range.
+    With `ac_kwargs={"n_critics": 2}` it is `latc`.
     """
     return _train(LAC, **locals())
 

@@ -17,10 +17,12 @@ import torch
 
 import slc_agents
 from slc_agents import LAC, SAC, LACConfig, SACConfig
+from slc_agents.agents.files import write_packed_agent
 from slc_agents.buffers import FiniteHorizonReplayBuffer
 from slc_agents.callbacks import CallbackLike
 from slc_agents.envs import make_vector_env
 from slc_agents.errors import ArchiveError, ConfigError
+from slc_agents.persistence import read_archive
 from slc_agents.pytorch.export.formats import FORMATS
 from tests.support.fingerprint import fingerprint, progress_rows
 
@@ -293,6 +295,19 @@ def test_one_agent_s_file_is_not_another_s(tmp_path: Path) -> None:
     make().save(tmp_path / "x")
     with pytest.raises(ArchiveError, match=r"holds an agent of class 'LAC'; .*slc_agents.load"):
         SAC.load(tmp_path / "x")
+
+
+def test_packed_it_has_no_target_networks_which_start_as_copies(tmp_path: Path) -> None:
+    model = make().learn(20)
+    was = model.get_parameters()
+    assert (was["actor_target/mean/weight"] != was["actor/mean/weight"]).any()
+    write_packed_agent(model, tmp_path / "x.zip", {})
+    with read_archive(tmp_path / "x.zip") as archive:
+        assert not [name for name in archive.tensors() if "_target/" in name]
+    has = LAC.load(tmp_path / "x.zip").get_parameters()
+    assert differing(has, was) == {"actor_target", "critic_target"}
+    for name in (name for name in has if "_target/" in name):
+        np.testing.assert_array_equal(has[name], was[name.replace("_target", "")], err_msg=name)
 
 
 def test_overrides_start_a_multiplier_afresh(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from slc_agents import LAC
 from slc_agents.evaluation import evaluate_policy
+from tests.support.wait import Wait
 
 FAST: dict[str, Any] = {
     "alpha3": 1.0,  # it goes on minimising costs
@@ -98,26 +99,6 @@ def test_it_reaches_the_best_controller(changes: dict[str, Any], allowed: float)
     best = cost(Linear(lqr()))
     for seed in range(3):
         assert cost(LAC("MlpPolicy", Plant, seed=seed, **{**FAST, **changes}).learn(3000)) < allowed * best
-
-
-class Wait(gymnasium.Env[Any, Any]):
-    """Every step costs 1. After 5 steps the episode terminates, or is only cut off."""
-
-    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-
-    def __init__(self, *, terminates: bool) -> None:
-        self.terminates = terminates
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.t = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.t += 1
-        over = self.t == 5
-        return np.zeros(1, np.float32), 1.0, over and self.terminates, over and not self.terminates, {}
 
 
 ABSORBED = (1 - 0.9**10) / (1 - 0.9)  # ten steps, of which each counts 0.9 of the one before

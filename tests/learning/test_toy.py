@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 
 from slc_agents import SAC
+from tests.support.wait import Wait
 
 
 class Match(gymnasium.Env[Any, Any]):
@@ -30,26 +31,6 @@ class Match(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         return np.zeros(1, np.float32), self.sign * float((action[0] - self.wanted) ** 2), True, False, {}
-
-
-class Wait(gymnasium.Env[Any, Any]):
-    """Every step pays 1. After 5 steps the episode terminates, or is only cut off."""
-
-    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-
-    def __init__(self, *, terminates: bool) -> None:
-        self.terminates = terminates
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.t = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.t += 1
-        over = self.t == 5
-        return np.zeros(1, np.float32), 1.0, over and self.terminates, over and not self.terminates, {}
 
 
 FAST: dict[str, Any] = {

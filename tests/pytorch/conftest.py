@@ -21,11 +21,12 @@ BOX = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
 ACTION = gymnasium.spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
 
 
-def _make_learner(
+def _arguments(
     observation_space: Any = BOX,
     action_space: Any = ACTION,
     policy: Any = "MlpPolicy",
     *,
+    lyapunov: bool,
     seed: int = 0,
     batch_size: int = 16,
     polyak: float = 0.9,
@@ -35,58 +36,44 @@ def _make_learner(
     device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     **policy_kwargs: Any,
-) -> SACLearner:
-    return SACLearner(
-        make_policy(policy, observation_space, action_space, {"hidden_sizes": [8, 8], **policy_kwargs}, seed),
-        device=device,
-        batch_size=batch_size,
-        polyak=polyak,
-        alpha=alpha,
-        adaptive_temperature=adaptive_temperature,
-        target_entropy=target_entropy,
-        generators={stream: make_generator(seed, stream) for stream in ("action", "learner")},
-        compute=compute,
-    )
+) -> dict[str, Any]:
+    """What every learner takes; what isn't known here is the policy's."""
+    policy_kwargs = {"hidden_sizes": [8, 8], **policy_kwargs}
+    return {
+        "policy": make_policy(policy, observation_space, action_space, policy_kwargs, seed, lyapunov=lyapunov),
+        "device": device,
+        "batch_size": batch_size,
+        "polyak": polyak,
+        "alpha": alpha,
+        "adaptive_temperature": adaptive_temperature,
+        "target_entropy": target_entropy,
+        "generators": {stream: make_generator(seed, stream) for stream in ("action", "learner")},
+        "compute": compute,
+    }
+
+
+def _make_learner(*spaces_and_policy: Any, **keywords: Any) -> SACLearner:
+    return SACLearner(**_arguments(*spaces_and_policy, lyapunov=False, **keywords))
 
 
 def _make_lac_learner(
-    observation_space: Any = BOX,
-    action_space: Any = ACTION,
-    policy: Any = "MlpPolicy",
-    *,
-    seed: int = 0,
-    batch_size: int = 16,
-    polyak: float = 0.9,
-    alpha: float = 0.7,
-    adaptive_temperature: bool = True,
-    target_entropy: float | None = None,
+    *spaces_and_policy: Any,
     alpha3: float = 0.2,
     labda: float = 0.9,
     labda_min: float = 1e-4,
     horizon_length: int = 0,
     terminal_target: float = 7.0,
     terminal_value: float = 7.0,
-    device: torch.device = torch.device("cpu"),  # noqa: B008 - it doesn't change
-    compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
-    **policy_kwargs: Any,
+    **keywords: Any,
 ) -> LACLearner:
-    policy_kwargs = {"hidden_sizes": [8, 8], **policy_kwargs}
     return LACLearner(
-        make_policy(policy, observation_space, action_space, policy_kwargs, seed, lyapunov=True),
-        device=device,
-        batch_size=batch_size,
-        polyak=polyak,
-        alpha=alpha,
-        adaptive_temperature=adaptive_temperature,
-        target_entropy=target_entropy,
+        **_arguments(*spaces_and_policy, lyapunov=True, **keywords),
         alpha3=alpha3,
         labda=labda,
         labda_min=labda_min,
         horizon_length=horizon_length,
         terminal_target=terminal_target,
         terminal_value=terminal_value,
-        generators={stream: make_generator(seed, stream) for stream in ("action", "learner")},
-        compute=compute,
     )
 
 

@@ -5,6 +5,7 @@ See `tests.support.reference` for what it has in common with others.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -15,7 +16,16 @@ import torch
 
 from slc_agents.pytorch.fused import fuse
 from slc_agents.pytorch.policies import LyapunovEnsemble
-from tests.support.reference import ACTIVATIONS, BOX_2D, DICT, Reference, run_beside
+from tests.support.reference import (
+    ACTIVATIONS,
+    BOX_2D,
+    DICT,
+    Reference,
+    assert_rates_move_their_group_alone,
+    assert_steps_are_reproducible,
+    run_beside,
+    with_gradient,
+)
 
 RATES = [
     {"lr_a": 1e-3, "lr_c": 3e-3, "lr_alpha": 5e-3, "lr_labda": 2e-3},
@@ -217,14 +227,7 @@ def test_the_multiplier_does_not_wind_up(make_lac_learner: Any, make_batch: Any)
 
 def test_no_group_moves_another(make_lac_learner: Any, make_batch: Any) -> None:
     rates = {"actor": "lr_a", "critic": "lr_c", "alpha": "lr_alpha", "labda": "lr_labda"}
-    for moved, rate in rates.items():
-        learner = make_lac_learner(polyak=1.0)
-        before = learner.state_dict()
-        learner.set_learning_rates({**dict.fromkeys(rates.values(), 0.0), rate: 1e-2})
-        learner.step(*make_batch(learner, 0))
-        after = learner.state_dict()
-        changed = {k.split("/")[0] for k in before if not k.startswith("optimizer") and (before[k] != after[k]).any()}
-        assert changed == {moved}
+    assert_rates_move_their_group_alone(make_lac_learner, make_batch, rates)
 
 
 def test_losses_leave_no_gradients_elsewhere(make_lac_learner: Any, make_batch: Any) -> None:
@@ -232,14 +235,12 @@ def test_losses_leave_no_gradients_elsewhere(make_lac_learner: Any, make_batch: 
     batch, noise = make_batch(learner, 0)
     loss, value = learner.critic_loss(batch, noise)
     loss.backward()
-    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
-    assert with_gradient == {"critic"}
+    assert with_gradient(learner.policy) == {"critic"}
 
     learner = make_lac_learner()
     multipliers = learner.alpha().detach(), learner.labda().detach()
     learner.actor_loss(batch, noise, *multipliers, value)[0].backward()
-    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
-    assert with_gradient == {"actor"}
+    assert with_gradient(learner.policy) == {"actor"}
     assert all(p.grad is None for p in learner.frozen_critic.parameters())
     assert learner.alpha.log_value.grad is learner.labda.log_value.grad is None
 
@@ -264,15 +265,7 @@ def test_a_finite_horizon_needs_no_third_sample_and_no_target(make_lac_learner: 
 
 
 def test_the_same_step_twice_gives_the_same_bits(make_lac_learner: Any, make_batch: Any) -> None:
-    states = []
-    for _ in range(2):
-        learner = make_lac_learner(n_critics=2)
-        learner.set_learning_rates(RATES[0])
-        for i in range(3):
-            learner.step(*make_batch(learner, i))
-        states.append(learner.state_dict())
-    for name, array in states[0].items():
-        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+    assert_steps_are_reproducible(functools.partial(make_lac_learner, n_critics=2), make_batch, RATES[0])
 
 
 def test_a_lyapunov_function_is_a_sum_of_squares() -> None:

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.reference import ACTIVATIONS, BOX_2D, DICT, Reference, run_beside
+from tests.support.reference import (
+    ACTIVATIONS,
+    BOX_2D,
+    DICT,
+    Reference,
+    assert_rates_move_their_group_alone,
+    assert_steps_are_reproducible,
+    run_beside,
+    with_gradient,
+)
 
 RATES = [
     {"lr_a": 1e-3, "lr_c": 3e-3, "lr_alpha": 5e-3},
@@ -152,28 +161,19 @@ def test_the_comparison_notices(make_learner: Any, make_batch: Any, mistake: str
 
 def test_no_group_moves_another(make_learner: Any, make_batch: Any) -> None:
     rates = {"actor": "lr_a", "critic": "lr_c", "alpha": "lr_alpha"}
-    for moved, rate in rates.items():
-        learner = make_learner(polyak=1.0)
-        before = learner.state_dict()
-        learner.set_learning_rates({**dict.fromkeys(rates.values(), 0.0), rate: 1e-2})
-        learner.step(*make_batch(learner, 0))
-        after = learner.state_dict()
-        changed = {k.split("/")[0] for k in before if not k.startswith("optimizer") and (before[k] != after[k]).any()}
-        assert changed == {moved}
+    assert_rates_move_their_group_alone(make_learner, make_batch, rates)
 
 
 def test_losses_leave_no_gradients_elsewhere(make_learner: Any, make_batch: Any, losses: Any) -> None:
     learner = make_learner(normalize_observations=True)
     batch, noise = make_batch(learner, 0)
     losses(learner, batch, noise)[0].backward()
-    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
-    assert with_gradient == {"critic"}
+    assert with_gradient(learner.policy) == {"critic"}
     assert learner.alpha.log_value.grad is None
 
     learner = make_learner()
     losses(learner, batch, noise)[1].backward()
-    with_gradient = {name.split(".")[0] for name, p in learner.policy.named_parameters() if p.grad is not None}
-    assert with_gradient == {"actor"}
+    assert with_gradient(learner.policy) == {"actor"}
     assert all(p.grad is None for p in learner.frozen_critic.parameters())
     assert learner.alpha.log_value.grad is None
 
@@ -187,12 +187,4 @@ def test_terminated_ends_the_value(make_learner: Any, make_batch: Any) -> None:
 
 
 def test_the_same_step_twice_gives_the_same_bits(make_learner: Any, make_batch: Any) -> None:
-    states = []
-    for _ in range(2):
-        learner = make_learner()
-        learner.set_learning_rates(RATES[0])
-        for i in range(3):
-            learner.step(*make_batch(learner, i))
-        states.append(learner.state_dict())
-    for name, array in states[0].items():
-        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+    assert_steps_are_reproducible(make_learner, make_batch, RATES[0])

@@ -6,6 +6,7 @@ They share nothing with the package but the names of the tensors: separate criti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -136,3 +137,39 @@ def run_beside(
             if f"optimizer/{group}/step" in state:
                 assert state[f"optimizer/{group}/step"] == t == i + 1
     return off
+
+
+def assert_rates_move_their_group_alone(make: Any, make_batch: Any, rates: Mapping[str, str]) -> None:
+    """A step with one group's rate alone moves that group and nothing else.
+
+    Args:
+        make: Makes a learner.
+        make_batch: Makes a minibatch and noise.
+        rates: The rate of each group.
+    """
+    for moved, rate in rates.items():
+        learner = make(polyak=1.0)
+        before = learner.state_dict()
+        learner.set_learning_rates({**dict.fromkeys(rates.values(), 0.0), rate: 1e-2})
+        learner.step(*make_batch(learner, 0))
+        after = learner.state_dict()
+        changed = {k.split("/")[0] for k in before if not k.startswith("optimizer") and (before[k] != after[k]).any()}
+        assert changed == {moved}
+
+
+def assert_steps_are_reproducible(make: Any, make_batch: Any, rates: dict[str, float]) -> None:
+    """Two learners that are alike do the same steps, bit for bit."""
+    states = []
+    for _ in range(2):
+        learner = make()
+        learner.set_learning_rates(rates)
+        for i in range(3):
+            learner.step(*make_batch(learner, i))
+        states.append(learner.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+
+
+def with_gradient(module: torch.nn.Module) -> set[str]:
+    """Returns the parts of a module whose parameters have a gradient."""
+    return {name.split(".")[0] for name, parameter in module.named_parameters() if parameter.grad is not None}
