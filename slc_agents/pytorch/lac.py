@@ -127,7 +127,7 @@ class LACLearner(TorchLearner):
         """
         target = self.infinite_target(batch, noise) if batch.horizon_return is None else batch.horizon_return  # [B]
         value = self.critic(self.policy.features(batch.observation), batch.action)  # [n_critics, B]
-        loss = 0.5 * mse_loss(value, target.expand_as(value), reduction="sum") / len(target)
+        loss = 0.5 / len(target) * mse_loss(value, target.expand_as(value), reduction="none").sum()
         return loss, value.detach()
 
     @torch.no_grad()
