@@ -20,8 +20,9 @@ from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, pos
 from slc_agents.cli.saved_agent import importable
 from slc_agents.tuning import SearchSpace, Tuner, TuningResult
 from slc_agents.tuning.space import NESTED
-from slc_agents.tuning.task import BASE, DEFAULT_POLICY, REASON, SETTINGS
+from slc_agents.tuning.task import BASE, REASON, SETTINGS
 from slc_agents.tuning.tuner import NOT_FIXED, PRUNERS, SAMPLERS
+from slc_agents.zoo.configs import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     import optuna
@@ -118,7 +119,9 @@ def _add_search_options(options: argparse._ArgumentGroup) -> None:
         help="YAML file of what is searched (default: the algorithm's own); hyperparameters that are given as options "
         "are not searched",
     )
-    options.add_argument("--print-space", action="store_true", help="print what would be searched, as such a file")
+    options.add_argument(
+        "--print-space", action="store_true", help="print the space without what is fixed, as such a file"
+    )
     options.add_argument(
         "--sampler",
         choices=SAMPLERS,

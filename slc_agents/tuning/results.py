@@ -17,9 +17,9 @@ import yaml
 from slc_agents.agents.config import AgentConfig
 from slc_agents.agents.loading import agent_class
 from slc_agents.errors import ConfigError, check_path
-from slc_agents.tuning.task import BASE, DEFAULT_POLICY, REASON, SEEDS, SETTINGS, Task
+from slc_agents.tuning.task import BASE, REASON, SEEDS, SETTINGS, Task
 from slc_agents.tuning.training import counted
-from slc_agents.zoo.configs import POLICY
+from slc_agents.zoo.configs import DEFAULT_POLICY, POLICY
 
 if TYPE_CHECKING:
     import optuna

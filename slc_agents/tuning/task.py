@@ -15,11 +15,10 @@ from slc_agents.seeding import draw_seed
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["BASE", "DEFAULT_POLICY", "REASON", "SEEDS", "SETTINGS", "Task", "agree", "study_name"]
+__all__ = ["BASE", "REASON", "SEEDS", "SETTINGS", "Task", "agree", "study_name"]
 
 TASK, SEED = "task", "seed"  # what is kept with a study
 BASE, SEEDS, SETTINGS, REASON = "base", "seeds", "settings", "reason"  # and with each trial
-DEFAULT_POLICY = "MlpPolicy"
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from slc_agents.envs import make_vector_env
 from slc_agents.errors import ConfigError, check_number, check_path, check_whole_number, require
 from slc_agents.tuning.results import TuningResult, check_out
 from slc_agents.tuning.space import NOT_SEARCHED, SearchSpace
-from slc_agents.tuning.task import DEFAULT_POLICY, Task, agree, study_name
+from slc_agents.tuning.task import Task, agree, study_name
 from slc_agents.tuning.training import TrialPlan
 from slc_agents.zoo import config_path, list_configs, read_config_file
+from slc_agents.zoo.configs import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     import optuna
@@ -122,7 +123,7 @@ class Tuner:
         )
         if self._plan.evaluations > self._plan.timesteps:
             raise ConfigError(f"evaluations={evaluations}: a training has only {self._plan.timesteps} steps")
-        self.space = _read_space(space, algo.lower(), agent.config_class).without(hyperparameters)
+        self.space = _read_space(space, algo.lower(), agent.config_class).without(hyperparameters).effective(start)
         self._units = _check_space(self.space, self._plan)
         self.task = Task(
             algo=self._plan.algo,
