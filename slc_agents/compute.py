@@ -1,14 +1,15 @@
-"""What a user may say of how gradient steps are computed, as far as it isn't chosen for them."""
+"""What a user may say of how gradient steps are computed, and how several processes share the processors."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from slc_agents.errors import ConfigError, check_flag, check_whole_number, reject_unknown_keywords
 
-__all__ = ["ComputeOptions", "MatmulPath", "Precision"]
+__all__ = ["ComputeOptions", "MatmulPath", "Precision", "cpu_count", "threads_each"]
 
 Precision = Literal["float32", "bfloat16"]
 MatmulPath = Literal["default", "onednn"]
@@ -78,3 +79,23 @@ _ELSEWHERE = {
     "device": "it is a keyword of the agent itself",
     "batch_size": "it is a keyword of the agent itself",
 }
+
+
+def cpu_count() -> int:
+    """Returns how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_each(compute_kwargs: Mapping[str, Any], n_processes: int) -> str:
+    """Returns OMP_NUM_THREADS of each of several processes that compute at once.
+
+    It is what the environment or the settings say, else a share of the processors.
+
+    Args:
+        compute_kwargs: The agent's.
+        n_processes: How many processes compute at once.
+    """
+    chosen = os.environ.get("OMP_NUM_THREADS") or compute_kwargs.get("num_threads")
+    return str(chosen or max(1, cpu_count() // n_processes))

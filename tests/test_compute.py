@@ -1,4 +1,4 @@
-"""What a user may say of how gradient steps are computed."""
+"""What a user may say of how gradient steps are computed, and how processes share the processors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slc_agents import SAC
-from slc_agents.compute import ComputeOptions
+from slc_agents import SAC, compute
+from slc_agents.compute import ComputeOptions, threads_each
 from slc_agents.errors import ConfigError
 
 
@@ -46,3 +46,12 @@ def test_options_reach_the_learner_and_the_file(tmp_path: Any, caplog: pytest.Lo
     assert SAC.load(tmp_path / "x").config.compute_kwargs == options
     other = SAC.load(tmp_path / "x", compute_kwargs={"fused": False})
     assert "ordinary networks" in other._learner.describe()
+
+
+def test_threads_are_shared_unless_somebody_has_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(compute, "cpu_count", lambda: 8)
+    assert [threads_each({}, jobs) for jobs in (1, 2, 3, 100)] == ["8", "4", "2", "1"]
+    assert threads_each({"num_threads": 3}, 8) == "3"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads_each({"num_threads": 3}, 8) == "5"

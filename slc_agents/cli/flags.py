@@ -10,13 +10,22 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.errors import ConfigError, check_whole_number
 from slc_agents.zoo import parse_yaml
 
-__all__ = ["add_hyperparameters", "given_hyperparameters", "positive_int", "positive_number", "seed", "suggestion"]
+__all__ = [
+    "add_hyperparameters",
+    "given_hyperparameters",
+    "output_file",
+    "positive_int",
+    "positive_number",
+    "seed",
+    "suggestion",
+]
 
 PREFIX = "hyperparameter."
 TEXTS = ("device", "start_policy")  # taken as they stand: a path need not be YAML
@@ -82,6 +91,13 @@ def positive_int(text: str) -> int:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is needed")
+
+
+def output_file(text: str) -> Path:
+    """Reads the path of a file to write; the type of an option."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is a folder; the path of a file is needed")
+    return Path(text)
 
 
 def positive_number(text: str) -> float:

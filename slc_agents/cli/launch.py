@@ -16,7 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["FINISHED", "INTERRUPTED", "Launch", "command_line", "cpu_count", "git_state", "machine"]
+from slc_agents.compute import cpu_count
+
+__all__ = ["FINISHED", "INTERRUPTED", "Launch", "command_line", "git_state", "machine"]
 
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -121,13 +123,6 @@ def git_state(folder: Path | None = None) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Says what computes: platform, processor, and how many of these this process may use."""
     return {"platform": platform.platform(), "processor": _processor(), "cpu_count": cpu_count()}
-
-
-def cpu_count() -> int:
-    """Returns how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from slc_agents.cli.intervals import confidence_interval
-from slc_agents.cli.launch import Launch, cpu_count
+from slc_agents.cli.launch import Launch
 from slc_agents.cli.run_folder import SEEDS_FILE, RunPlan, write_json
 from slc_agents.errors import ConfigError
 
@@ -25,7 +24,6 @@ __all__ = [
     "read_evaluation",
     "seed_folders",
     "summarize",
-    "threads",
     "unfinished",
 ]
 
@@ -59,7 +57,6 @@ class MultiSeedPlan:
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SEEDS_FILE, asdict(self))
 
     @classmethod
@@ -107,17 +104,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if twice:
         raise argparse.ArgumentTypeError(f"{text!r}: seed {twice[0]} is there twice")
     return tuple(seeds)
-
-
-def threads(compute_kwargs: Mapping[str, Any], jobs: int) -> str:
-    """Returns OMP_NUM_THREADS of each process: as environment or settings say, else a share of the processors.
-
-    Args:
-        compute_kwargs: The agent's.
-        jobs: How many processes compute at once.
-    """
-    chosen = os.environ.get("OMP_NUM_THREADS") or compute_kwargs.get("num_threads")
-    return str(chosen or max(1, cpu_count() // jobs))
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:

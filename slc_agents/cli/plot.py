@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slc_agents.cli.curves import CURVE_FILE, DEFAULT_X, DEFAULT_Y, draw_run, draw_runs
-from slc_agents.cli.flags import positive_int
+from slc_agents.cli.flags import output_file, positive_int
 from slc_agents.cli.multi_seed import seed_folders
 
 __all__ = ["add_command", "run"]
@@ -53,8 +53,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        type=Path,
-        help=f"the figure: .png, .svg or .pdf (default: {CURVE_FILE} in the run folder, or here for several runs)",
+        type=output_file,
+        help="the figure: .png, .svg or .pdf; .png is appended where a suffix is missing "
+        f"(default: {CURVE_FILE} in the run folder, or here for several runs)",
     )
 
 
@@ -63,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     runs: list[Path] = args.runs
     alone = runs[0] if len(runs) == 1 else None
     home = alone if alone is not None and alone.is_dir() else Path()
-    out = args.out or home / CURVE_FILE
+    out: Path = args.out or home / CURVE_FILE
+    if not out.suffix:
+        out = out.with_name(f"{out.name}.png")
     as_given = args.x is None and args.y is None and args.labels is None
     if alone is not None and as_given and seed_folders(alone) is None:
         draw_run(alone, out, smooth=args.smooth)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import slc_agents
+from slc_agents.cli.flags import output_file
 from slc_agents.cli.formatting import SEE_DEBUG, one_line
 from slc_agents.cli.report_data import Subject, read_subject
 from slc_agents.cli.report_episode import RecordedEpisode, record_episode
 from slc_agents.cli.report_figures import histogram, learning_curve, metric_curves, thin
 from slc_agents.cli.report_page import Figures, build_page
+from slc_agents.cli.run_folder import write_text
 from slc_agents.errors import ConfigError, MissingDependencyError
 
 __all__ = ["add_command", "run"]
@@ -39,7 +40,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("path", metavar="RUN", type=Path, help="a run folder, or a folder of several seeds")
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, help=f"the file to write (default: {REPORT_FILE} in the folder)"
+        "--out", metavar="FILE", type=output_file, help=f"the file to write (default: {REPORT_FILE} in the folder)"
     )
     parser.add_argument("--no-video", action="store_true", help="leave out the animated episode")
     parser.add_argument(
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     page = build_page(subject, figures, f"Written on {now} by slc-agents {slc_agents.__version__}.")
     out: Path = args.out or folder / REPORT_FILE
-    _write(out, page)
+    write_text(out, page)
     print(f"report: {out}")
     return 0
 
@@ -100,11 +101,3 @@ def _episode(subject: Subject, *, trust: bool) -> RecordedEpisode | str:
         return record_episode(run.folder, run.env_id, trust=trust)
     except Exception as error:  # drawing runs other people's code, and the report is worth having without it
         return one_line(error).removesuffix(SEE_DEBUG)
-
-
-def _write(out: Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, out)

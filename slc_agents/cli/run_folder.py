@@ -27,6 +27,7 @@ __all__ = [
     "refuse_used",
     "remove_partial_files",
     "write_json",
+    "write_text",
 ]
 
 RUN_FILE = "run.json"
@@ -88,7 +89,6 @@ class RunPlan:
 
     def write(self, folder: Path) -> None:
         """Writes it into the run's folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RUN_FILE, asdict(self))
 
     @classmethod
@@ -166,8 +166,14 @@ def refuse_used(folder: Path) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a file of JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, whole or not at all, and makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -20,6 +20,7 @@ from slc_agents.cli.multi_seed import seed_folders
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
 from slc_agents.zoo import agent_path
+from slc_agents.zoo_files import pretrained_agents
 
 __all__ = ["USAGE", "add_agent", "add_agent_options", "agent_file", "importable", "saved_agent"]
 
@@ -41,9 +42,15 @@ def agent_file(args: argparse.Namespace) -> Path:
     """Returns the archive of the agent that the arguments name.
 
     Raises:
-        ConfigError: If they name a folder of several seeds.
+        ConfigError: If they name a folder of several seeds, or an agent of the zoo as if it were a file.
+        FileNotFoundError: If the zoo has no such agent.
     """
     path = Path(args.agent)
+    if args.agent in pretrained_agents() and args.of_env is None and not path.exists():
+        raise ConfigError(
+            f"{args.agent}: there is no such file or folder; the zoo's agent of that name is "
+            f"{args.agent.replace('/', ' ', 1)}, as two arguments"
+        )
     is_algo = args.agent.lower() in (name.lower() for name in AGENTS)
     if args.of_env is not None:
         if not is_algo:

@@ -28,7 +28,7 @@ from slc_agents.cli.flags import add_hyperparameters, given_hyperparameters, pos
 from slc_agents.cli.formatting import count
 from slc_agents.cli.launch import FINISHED, Launch, command_line
 from slc_agents.cli.launch import INTERRUPTED as WAS_INTERRUPTED
-from slc_agents.cli.multi_seed import EVALUATION_FILE, MultiSeedPlan, parse_seeds, seed_folders, threads, unfinished
+from slc_agents.cli.multi_seed import EVALUATION_FILE, MultiSeedPlan, parse_seeds, seed_folders, unfinished
 from slc_agents.cli.run_folder import (
     RunCheckpoints,
     RunPlan,
@@ -42,10 +42,11 @@ from slc_agents.cli.run_log import EpochLines, RunLog
 from slc_agents.cli.saved_agent import importable
 from slc_agents.cli.train_seeds import train_seeds
 from slc_agents.compat.sb3 import read_zoo_config
+from slc_agents.compute import threads_each
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UntrustedCodeError
 from slc_agents.logger import PROGRESS_FILE, make_logger
 from slc_agents.seeding import draw_seed
-from slc_agents.zoo import ConfigFile, config_path, list_configs, read_config_file
+from slc_agents.zoo import ConfigFile, find_settings
 
 __all__ = ["add_command", "run"]
 
@@ -193,7 +194,7 @@ def _begin_seeds(args: argparse.Namespace, agent: type[Agent[Any]], overrides: M
         _plan(args, policy, own).write(folder)
     jobs = min(args.jobs or 1, len(configs))
     relative = {seed: str(folder.relative_to(out)) for seed, folder in zip(args.seeds, folders, strict=True)}
-    plan = MultiSeedPlan(relative, jobs, threads(config.compute_kwargs, jobs))
+    plan = MultiSeedPlan(relative, jobs, threads_each(config.compute_kwargs, jobs))
     if not args.quiet:
         print(f"{agent.__name__} on {args.env_id}, {_about(plan)}; {_origin(source, overrides)}", flush=True)
     launch = Launch.begin(args.arguments, versions(first))
@@ -392,20 +393,13 @@ def _settings(
     args: argparse.Namespace, config_class: type[AgentConfig], overrides: Mapping[str, Any]
 ) -> tuple[AgentConfig, ConfigFile, str, str]:
     """Returns the settings, the file that they come from, the policy, and what to call their source."""
-    env_id = args.env_id.rpartition(":")[2]
-    nothing = ConfigFile(Path(), {}, {})
     if args.sb3_config is not None:
         if args.config is not None or args.policy is not None or config_class is not SACConfig:
             args.parser.error("--sb3-config is for sac, and goes with neither --config nor --policy")
+        env_id = args.env_id.rpartition(":")[2]
         theirs = read_zoo_config(args.sb3_config, env_id, **{**overrides, **_completions(args, overrides)})
-        return theirs.config, nothing, theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
-    name = f"{args.algo}/{env_id}"
-    if args.config is not None:
-        settings, source = read_config_file(args.config), args.config
-    elif name in list_configs():
-        settings, source = read_config_file(config_path(args.algo, env_id)), f"the zoo's for {name}"
-    else:
-        settings, source = nothing, f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
+        return theirs.config, ConfigFile(Path(), {}, {}), theirs.policy, f"{args.sb3_config}, of RL Baselines3 Zoo"
+    settings, source = find_settings(args.algo, args.env_id, args.config)
     return _make_config(args, config_class, settings, overrides), settings, args.policy or settings.policy, source
 
 

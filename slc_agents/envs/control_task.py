@@ -51,7 +51,7 @@ class ControlTask(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]], ABC):
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012
     action_space: spaces.Box  # type: ignore[assignment]
-    action_disturbance: NDArray[np.float64]
+    action_disturbance: NDArray[np.float64] = np.zeros(())
     state: NDArray[np.float64]
     time: float
     dt: float
@@ -148,18 +148,19 @@ class ControlTask(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]], ABC):
             "state": self.state.copy(),
             "time": self.time,
             "action_disturbance": self.action_disturbance.copy(),
-            "parameters": {name: getattr(self, name) for name in self._parameter_names()},
+            "parameters": {name: getattr(self, name) for name in self.parameter_names()},
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Puts the task, which has been reset, where another one stood when its `get_state` was called."""
-        for name in self._parameter_names():
+        for name in self.parameter_names():
             setattr(self, name, state["parameters"][name])
         self.state, self.time = np.array(state["state"]), float(state["time"])
         self.action_disturbance = np.array(state["action_disturbance"])
         self._trace = [(self.time, self.state)]
 
-    def _parameter_names(self) -> list[str]:
+    def parameter_names(self) -> list[str]:
+        """Returns the names of its parameters: all of its fields but `render_mode`."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # each task is a dataclass
         return [field.name for field in fields if field.name != "render_mode"]
 

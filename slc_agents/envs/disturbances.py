@@ -5,8 +5,9 @@ own, seeded by `reset(seed=...)`: so an episode starts as it would without the d
 `info` is not disturbed.
 
 Actions are disturbed behind their bounds where the environment has an input for it, as the control tasks
-(`slc_agents.envs.control_task.ControlTask`) have: an external force is not held back by what the motor can do. In any
-other environment the disturbance is added to the action, which many then clip.
+(`slc_agents.envs.control_task.ControlTask`) have: an external force is not held back by what the motor can do. It is in
+the task's own units, whatever wrappers rescale the action on its way. In any other environment the disturbance is added
+to the action, which many then clip.
 """
 
 from __future__ import annotations
@@ -65,6 +66,38 @@ class _Disturbance(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         return self.env.step(action)
 
 
+class _Adding(_Disturbance):
+    """Adds something to each action, or to each observation."""
+
+    _box: spaces.Box  # the space of what it is added to
+
+    def _added(self) -> NDArray[np.float64]:
+        """Returns what is added in this step [the box's shape]."""
+        raise NotImplementedError
+
+
+class _Noise(_Adding):
+    """Adds Gaussian noise."""
+
+    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
+        super().__init__(env, scale=scale)
+        self.scale = _parts("scale", scale, self._box, minimum=0.0)
+
+    def _added(self) -> NDArray[np.float64]:
+        return self.scale * self._generator.standard_normal(self.scale.shape)
+
+
+class _Bias(_Adding):
+    """Adds a constant."""
+
+    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
+        super().__init__(env, bias=bias)
+        self.bias = _parts("bias", bias, self._box)
+
+    def _added(self) -> NDArray[np.float64]:
+        return self.bias
+
+
 def _n_layers(env: AnyEnv) -> int:
     count = 1
     while isinstance(env, gymnasium.Wrapper):
@@ -75,16 +108,12 @@ def _n_layers(env: AnyEnv) -> int:
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
-class _ActionDisturbance(_Disturbance):
+class _ActionDisturbance(_Adding):
     """Adds something to each action."""
 
     def __init__(self, env: AnyEnv, **arguments: Any) -> None:
         self._box = _float_box(type(self).__name__, "action space", env.action_space)
         super().__init__(env, **arguments)
-
-    def _added(self) -> NDArray[np.float64]:
-        """Returns what is added in this step [action's shape]."""
-        raise NotImplementedError
 
     def step(self, action: Any) -> Step:
         """Moves the environment by one step, with the disturbed action."""
@@ -129,7 +158,7 @@ class ActionImpulse(_ActionDisturbance):
         return self.magnitude if 0 in since else np.zeros_like(self.magnitude)
 
 
-class ActionNoise(_ActionDisturbance):
+class ActionNoise(_Noise, _ActionDisturbance):
     """Adds Gaussian noise to each action.
 
     Args:
@@ -140,15 +169,8 @@ class ActionNoise(_ActionDisturbance):
         ValueError: If the scale is negative or of another shape.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, scale=scale)
-        self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> NDArray[np.float64]:
-        return self.scale * self._generator.standard_normal(self.scale.shape)
-
-
-class ActionBias(_ActionDisturbance):
+class ActionBias(_Bias, _ActionDisturbance):
     """Adds a constant to each action.
 
     Args:
@@ -158,13 +180,6 @@ class ActionBias(_ActionDisturbance):
     Raises:
         ValueError: If the bias is of another shape.
     """
-
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, bias=bias)
-        self.bias = _parts("bias", bias, self._box)
-
-    def _added(self) -> NDArray[np.float64]:
-        return self.bias
 
 
 class ActionDelay(_Disturbance):
@@ -216,22 +231,19 @@ class _ObservationDisturbance(_Disturbance):
         return (self._disturbed(observation), *rest)
 
 
-class _AddedToObservation(_ObservationDisturbance):
+class _AddedToObservation(_Adding, _ObservationDisturbance):
     """Adds something to each observation, which is then clipped to the bounds of its space."""
 
     def __init__(self, env: AnyEnv, **arguments: Any) -> None:
         self._box = _float_box(type(self).__name__, "observation space", env.observation_space)
         super().__init__(env, **arguments)
 
-    def _added(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
     def _disturbed(self, observation: Any) -> NDArray[Any]:
         disturbed: NDArray[Any] = np.clip(observation + self._added(), self._box.low, self._box.high)
         return disturbed.astype(self._box.dtype)
 
 
-class ObservationNoise(_AddedToObservation):
+class ObservationNoise(_Noise, _AddedToObservation):
     """Adds Gaussian noise to each observation, which is then clipped to the bounds of its space.
 
     Args:
@@ -242,15 +254,8 @@ class ObservationNoise(_AddedToObservation):
         ValueError: If the scale is negative or of another shape, or the observations are of another kind.
     """
 
-    def __init__(self, env: AnyEnv, scale: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, scale=scale)
-        self.scale = _parts("scale", scale, self._box, minimum=0.0)
 
-    def _added(self) -> NDArray[np.float64]:
-        return self.scale * self._generator.standard_normal(self.scale.shape)
-
-
-class ObservationBias(_AddedToObservation):
+class ObservationBias(_Bias, _AddedToObservation):
     """Adds a constant to each observation, which is then clipped to the bounds of its space.
 
     Args:
@@ -260,13 +265,6 @@ class ObservationBias(_AddedToObservation):
     Raises:
         ValueError: If the bias is of another shape, or the observations are of another kind.
     """
-
-    def __init__(self, env: AnyEnv, bias: float | Sequence[float] | NDArray[np.float64]) -> None:
-        super().__init__(env, bias=bias)
-        self.bias = _parts("bias", bias, self._box)
-
-    def _added(self) -> NDArray[np.float64]:
-        return self.bias
 
 
 class ObservationDelay(_ObservationDisturbance):
@@ -300,7 +298,38 @@ class ObservationDelay(_ObservationDisturbance):
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-class ParameterChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class _Change(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Gives values of the innermost environment others, until it is closed; those of a copy are changed too."""
+
+    _before: Mapping[str, Any]
+
+    def _get(self, names: Iterable[str]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def restore(self) -> None:
+        """Sets back what was changed."""
+        self._set(self._before)
+        self._before = {}
+
+    def close(self) -> None:
+        """Sets back what was changed, and closes the environment."""
+        self.restore()
+        super().close()
+
+    # Many environments are made anew where they are copied (gymnasium's EzPickle), and know nothing of changes.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"attributes": vars(self).copy(), "values": self._get(self._before)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["attributes"])
+        self._set(state["values"])
+
+
+class ParameterChange(_Change):
     """Gives an environment other parameters: attributes of the innermost one, such as a pole's length.
 
     They act from now on. `restore()` and `close()` set them back.
@@ -326,8 +355,7 @@ class ParameterChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorAr
         after = {name: _like(name, value, before[name]) for name, value in values.items()}
         after |= {name: before[name] * check_positive(name, factor) for name, factor in factors.items()}
         self._before = before
-        for name, value in after.items():
-            setattr(plant, name, value)
+        self._set(after)
         if isinstance(plant, ControlTask):
             try:
                 plant.check_parameters()
@@ -335,21 +363,18 @@ class ParameterChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorAr
                 self.restore()
                 raise
 
-    def restore(self) -> None:
-        """Sets the parameters back to what they were."""
-        for name, value in self._before.items():
-            setattr(self.env.unwrapped, name, value)
-        self._before = {}
+    def _get(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: copy.copy(getattr(self.env.unwrapped, name)) for name in names}
 
-    def close(self) -> None:
-        """Sets the parameters back, and closes the environment."""
-        self.restore()
-        super().close()
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self.env.unwrapped, name, value)
 
 
 def _parameter(plant: Any, name: str) -> Any:
     """Returns an attribute's value, if it is one that can be changed."""
-    known = [key for key in dir(plant) if _can_be_set(plant, key) and _is_number(getattr(plant, key, None))]
+    names = plant.parameter_names() if isinstance(plant, ControlTask) else dir(plant)
+    known = [key for key in names if _can_be_set(plant, key) and _is_number(getattr(plant, key, None))]
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=3) or known
         raise ValueError(
@@ -380,7 +405,7 @@ def _like(name: str, value: Any, before: Any) -> Any:
     return value if array.ndim == 0 else array
 
 
-class MujocoChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class MujocoChange(_Change):
     """Makes the robot of a MuJoCo task heavier, its ground smoother or its motors weaker.
 
     The changes act from now on; reset the environment first. `restore()` and `close()` set them back.
@@ -405,25 +430,18 @@ class MujocoChange(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
             check_positive(name, value) for name, value in (("mass", mass), ("friction", friction), ("gear", gear))
         )
         factors = {"body_mass": mass, "body_inertia": mass, "geom_friction": friction, "actuator_gear": gear}
-        self._before = {name: getattr(model, name).copy() for name in factors}
+        self._before = self._get(factors)
         self._set({name: factor * self._before[name] for name, factor in factors.items()})
 
-    def _set(self, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+    def _get(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: getattr(self.env.unwrapped.model, name).copy() for name in names}  # type: ignore[attr-defined]
+
+    def _set(self, values: Mapping[str, Any]) -> None:
         mujoco = require("mujoco", "mujoco", "changing a model of MuJoCo's")
         model: Any = self.env.unwrapped.model  # type: ignore[attr-defined]
-        for name, array in arrays.items():
+        for name, array in values.items():
             getattr(model, name)[...] = array
         mujoco.mj_setConst(model, mujoco.MjData(model))  # what the model derives from them
-
-    def restore(self) -> None:
-        """Sets the model back to what it was."""
-        self._set(self._before)
-        self._before = {}
-
-    def close(self) -> None:
-        """Sets the model back, and closes the environment."""
-        self.restore()
-        super().close()
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slc_agents.envs.episode_limit import check_episode_limit, episode_limit
 from slc_agents.envs.rules import require_env
 from slc_agents.envs.vector import make_vector_env, refuse_vector_env
-from slc_agents.errors import MissingDependencyError, RenderError, check_whole_number, require
+from slc_agents.errors import MissingDependencyError, RenderError, check_positive, check_whole_number, require
 from slc_agents.transition import Episode
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def record_video(
         RenderError: If the environment can't be drawn.
     """
     target = check_video_format(path)
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps={fps!r}: a number above 0 is needed")
+    if fps is not None:
+        check_positive("fps", fps)
     for _ in record_episodes(
         model,
         env,

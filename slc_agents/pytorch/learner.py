@@ -127,7 +127,8 @@ class TorchLearner(ABC):
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
         # Not by itself where networks are ordinary, since what they compute on their way would stay in memory for each
         # operation; nor where the step is a user's own, whose Python may do another thing each time.
-        is_ours = all(cls.__module__.startswith(("slc_agents.", "abc", "builtins")) for cls in type(self).__mro__)
+        packages = {cls.__module__.partition(".")[0] for cls in type(self).__mro__}
+        is_ours = packages <= {"slc_agents", "abc", "builtins"}
         by_itself = networks == "fused" and is_ours
         graphed = self.plan.graphed and (by_itself or self.compute.graphs is True)
         self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)

@@ -5,6 +5,7 @@ Work that is done again reads and writes the very memory that it was recorded wi
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -155,9 +156,8 @@ class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 _DIFFERING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 _FILLED = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
 _UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
-_RESIZING = {
-    torch.ops.aten.mse_loss.default
-}  # whose variant that writes into an output gives it another shape meanwhile
+# Of these the variant that writes into an output gives it another shape meanwhile, if it is a single number.
+_RESIZING = {torch.ops.aten.mse_loss.default}
 
 
 def _writing(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> _Call:
@@ -212,14 +212,8 @@ def _trace(calls: Sequence[_Call]) -> Callable[[], None] | None:
             graph, _ = torch._C._create_graph_by_tracing(make_all, given, lambda _: "", True, False, None, names)
     except RuntimeError:
         return None
-    unit = torch._C.CompilationUnit()
-    function = unit.create_function("make_all", graph)
-
-    def replay() -> None:
-        function(*given)
-        unit  # noqa: B018 - the function lives as long as what it was made in
-
-    return replay
+    function = torch._C.CompilationUnit().create_function("make_all", graph)
+    return functools.partial(function, *given)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -20,13 +20,14 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from slc_agents.compute import threads_each
 from slc_agents.errors import ConfigError
 from slc_agents.seeding import make_seed
 from slc_agents.training.interrupt import Interrupt
 from slc_agents.tuning.space import SearchSpace, Units, lay
 from slc_agents.tuning.task import BASE, REASON, SEEDS, SETTINGS
 from slc_agents.tuning.training import Outcome, TrialPlan, run_trial
-from slc_agents.tuning.workers import Worker, threads_each
+from slc_agents.tuning.workers import Worker
 
 __all__ = ["AfterTrial", "Search", "make_pruner", "make_sampler", "open_study", "param_importances"]
 
@@ -113,7 +114,7 @@ class Search:
         try:
             while not interrupt.requested:
                 while len(running) < jobs and more(len(running)):
-                    trial, worker = self._start(threads_each(jobs))
+                    trial, worker = self._start(jobs)
                     running[worker.connection] = trial, worker
                 if not running:
                     return
@@ -141,11 +142,11 @@ class Search:
         self._tell(trial, message)
         return False
 
-    def _start(self, threads: int) -> tuple[Trial, Worker]:
-        """Begins a trial in a process of its own."""
+    def _start(self, jobs: int) -> tuple[Trial, Worker]:
+        """Begins a trial in a process of its own, one of so many."""
         trial, plan = self._ask()
         try:
-            return trial, Worker(plan, threads)
+            return trial, Worker(plan, threads_each(plan.settings.get("compute_kwargs") or {}, jobs))
         except BaseException as error:
             self._break_off(trial, error)
             raise

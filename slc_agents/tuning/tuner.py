@@ -18,7 +18,7 @@ from slc_agents.tuning.results import TuningResult, check_out
 from slc_agents.tuning.space import NOT_SEARCHED, SearchSpace
 from slc_agents.tuning.task import Task, agree, study_name
 from slc_agents.tuning.training import TrialPlan
-from slc_agents.zoo import config_path, list_configs, read_config_file
+from slc_agents.zoo import find_settings
 from slc_agents.zoo.configs import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -222,16 +222,9 @@ def _start(
         if not isinstance(config, config_class):
             raise TypeError(f"config: received {config!r:.60}; a {config_class.__name__} is needed")
         return _Start(config.replace(**fixed), policy or DEFAULT_POLICY, "the config given")
-    name = f"{algo}/{env_id.rpartition(':')[2]}"
     if config is not None:
-        if not isinstance(config, str):  # which may be a name in the zoo
-            check_path("config", config)
-        file, source = read_config_file(config), os.fspath(config)
-    elif name in list_configs():
-        file, source = read_config_file(config_path(*name.split("/", 1))), f"the zoo's for {name}"
-    else:
-        source = f"the defaults of {config_class.__name__}, since the zoo has none for {name}"
-        return _Start(config_class(**fixed), policy or DEFAULT_POLICY, source)
+        check_path("config", config)
+    file, source = find_settings(algo, env_id, config)
     return _Start(file.make(config_class, **fixed), policy or file.policy, source)
 
 

@@ -20,15 +20,9 @@ import cloudpickle
 from slc_agents.errors import SlcAgentsError
 from slc_agents.tuning.training import Outcome, TrialPlan, run_trial
 
-__all__ = ["Evaluation", "Worker", "WorkerError", "threads_each"]
+__all__ = ["Evaluation", "Worker", "WorkerError"]
 
 Evaluation: TypeAlias = "tuple[int, float]"  # its number, and the mean return
-
-
-def threads_each(jobs: int) -> int:
-    """Returns how many threads each of several processes may compute with: a share of the processors."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // jobs)
 
 
 class WorkerError(SlcAgentsError, RuntimeError):
@@ -40,19 +34,19 @@ class Worker:
 
     Args:
         plan: What to do.
-        threads: Threads that it may compute with.
+        threads: What OMP_NUM_THREADS is in it.
 
     Attributes:
         connection: Has something to `receive` when it is ready.
     """
 
-    def __init__(self, plan: TrialPlan, threads: int) -> None:
+    def __init__(self, plan: TrialPlan, threads: str) -> None:
         # Not forked: torch's threads, and a GPU, don't survive that.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # cloudpickle, as for gymnasium's own processes: a factory may be a lambda.
         self.process = context.Process(target=_work, args=(cloudpickle.dumps(plan), theirs), name="a trial")
-        with _deaf_to_interrupts(), _environment("OMP_NUM_THREADS", str(threads)):
+        with _deaf_to_interrupts(), _environment("OMP_NUM_THREADS", threads):
             self.process.start()
         theirs.close()  # so that the process's end is the end of the connection
 
@@ -137,12 +131,13 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """Sets a variable of the environment for processes that are started inside, where it isn't set."""
-    if name in os.environ:
-        yield
-        return
+    """Sets a variable of the environment for processes that are started inside."""
+    before = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[name]
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

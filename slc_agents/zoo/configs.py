@@ -36,6 +36,7 @@ __all__ = [
     "ConfigFile",
     "Place",
     "config_path",
+    "find_settings",
     "list_configs",
     "load_config",
     "load_config_file",
@@ -114,6 +115,32 @@ def load_config_file(path: str | os.PathLike[str], config_class: type[ConfigT], 
         TypeError: If an override is not a hyperparameter.
     """
     return read_config_file(path).make(config_class, **overrides)
+
+
+def find_settings(algo: str, env_id: str, path: str | os.PathLike[str] | None = None) -> tuple[ConfigFile, str]:
+    """Finds the settings that a training starts from: a file's, else the zoo's for the environment, else the defaults.
+
+    Args:
+        algo: Name of the algorithm, such as `sac`.
+        env_id: Id of the environment, or `module:id`.
+        path: The file; or, as `zoo:sac/default`, one of the zoo's. None: none is asked for.
+
+    Returns:
+        The settings, without a value where all are the defaults, and what to call where they come from.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConfigError: If the file can't be read; see `read_config_file`.
+    """
+    from slc_agents.agents.loading import agent_class
+
+    if path is not None:
+        return read_config_file(path), os.fspath(path)
+    name = agent_name(algo, env_id.rpartition(":")[2])
+    if name in list_configs():
+        return read_config_file(_configs()[name]), f"the zoo's for {name}"
+    defaults = f"the defaults of {agent_class(algo).config_class.__name__}, since the zoo has none for {name}"
+    return ConfigFile(Path(), {}, {}), defaults
 
 
 class Place(NamedTuple):

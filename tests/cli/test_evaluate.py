@@ -67,3 +67,9 @@ def test_code_needs_trust(command: Command) -> None:
     assert (code, out) == (1, "")
     assert "--trust" in err
     assert command("evaluate", "a.zip", "--episodes", 1, "--trust").code == 0
+
+
+def test_an_agent_of_the_zoo_is_named_by_two_arguments(command: Command) -> None:
+    code, out, err = command("evaluate", "sac/Pendulum-v1")
+    assert (code, out) == (1, "")
+    assert "the zoo's agent of that name is sac Pendulum-v1, as two arguments" in err

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from slc_agents.cli import launch
-from slc_agents.cli.launch import Launch, cpu_count, git_state
+from slc_agents.cli.launch import Launch, git_state
+from slc_agents.compute import cpu_count
 
 
 def git(folder: Path, *arguments: str) -> str:

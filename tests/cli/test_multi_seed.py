@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slc_agents.cli import multi_seed
 from slc_agents.cli.main import main
-from slc_agents.cli.multi_seed import MultiSeedPlan, parse_seeds, summarize, threads
+from slc_agents.cli.multi_seed import MultiSeedPlan, parse_seeds, summarize
 from slc_agents.cli.processes import Job, Watcher
 from slc_agents.errors import ConfigError
 from tests.cli.test_resume import assert_same_run
@@ -69,15 +68,6 @@ def test_seeds_are_summed_up() -> None:
     alone = summarize({3: evaluations[0]})
     assert (alone["mean"], alone["std"], alone["interval"]) == (1.0, None, None)
     json.dumps(summary)
-
-
-def test_threads_are_shared_unless_somebody_has_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(multi_seed, "cpu_count", lambda: 8)
-    assert [threads({}, jobs) for jobs in (1, 2, 3, 100)] == ["8", "4", "2", "1"]
-    assert threads({"num_threads": 3}, 8) == "3"
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert threads({"num_threads": 3}, 8) == "5"
 
 
 def test_a_plan_is_read_back(tmp_path: Path) -> None:

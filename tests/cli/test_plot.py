@@ -237,3 +237,14 @@ def test_the_interval_is_students(n: int, quantile: float) -> None:
     expected = quantile * values.std(axis=0, ddof=1) / np.sqrt(n)
     np.testing.assert_allclose((high - low) / 2, expected, rtol=2e-3)
     np.testing.assert_allclose((high + low) / 2, values.mean(axis=0))
+
+
+def test_the_file_that_is_named_is_the_one_written(command: Command) -> None:
+    make_run("a", [1, 2, 3])
+    assert command("plot", "a", "--out", "folder/figure") == (0, "figure: folder/figure.png\n", "")
+    assert Path("folder/figure.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("plot", "report"):
+        code, out, err = command(name, "a", "--out", "folder")
+        assert (code, out) == (2, "")
+        assert "--out: folder: is a folder; the path of a file is needed" in err
+    assert not list(Path().glob(".folder*"))

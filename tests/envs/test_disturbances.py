@@ -10,8 +10,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 
 from slc_agents.envs import check_env, make_test_env, make_vector_env
+from slc_agents.envs.cart_pole import CartPoleCost
 from slc_agents.envs.disturbances import (
     ActionBias,
     ActionDelay,
@@ -217,6 +219,14 @@ def test_a_control_task_checks_its_parameters() -> None:
     assert (env.unwrapped.pole_length, env.unwrapped.cart_mass) == (1.0, 1.0)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", ["n_genes", "state", "time"])
+def test_what_is_no_parameter_of_a_control_task(name: str) -> None:
+    env = gym.make("slc/Oscillator-v1")
+    env.reset()
+    with pytest.raises(ValueError, match=f"Oscillator has no parameter '{name}'"):
+        ParameterChange(env, {name: 4})
+
+
 def model_arrays(model: Any) -> dict[str, Any]:
     arrays = {name: getattr(model, name) for name in dir(model) if not name.startswith("_")}
     return {name: value.copy() for name, value in arrays.items() if isinstance(value, np.ndarray)}
@@ -327,6 +337,29 @@ def test_copies_pickles_specs_and_checks(name: str) -> None:
     assert made is not None
     assert type(made.envs[0].env) is type(env)  # type: ignore[attr-defined]
     check_env(env)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_copies_of_changed_environments_are_changed(duplicate: Any) -> None:
+    """Though MuJoCo's robots are made anew where they are copied; and a copy can be set back, alone."""
+    base = gym.make("slc/HopperCost-v1")
+    mass = base.unwrapped.model.body_mass.copy()  # type: ignore[attr-defined]
+    env = MujocoChange(ParameterChange(base, {"reference_velocity": 2.0}), mass=2.0)
+    made = duplicate(env)
+    np.testing.assert_array_equal(made.unwrapped.model.body_mass, 2 * mass)
+    assert made.unwrapped.reference_velocity == 2.0
+    made.close()
+    np.testing.assert_array_equal(made.unwrapped.model.body_mass, mass)
+    assert made.unwrapped.reference_velocity == 1.0
+    np.testing.assert_array_equal(base.unwrapped.model.body_mass, 2 * mass)  # type: ignore[attr-defined]
+    env.restore()
+    np.testing.assert_array_equal(duplicate(env).unwrapped.model.body_mass, mass)
+
+
+def test_a_disturbed_control_task_must_be_reset_first() -> None:
+    env = ActionBias(CartPoleCost(), 1.0)
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step(np.zeros(1, np.float32))
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,8 @@ def test_a_missing_package_is_told_before_anything_is_done(
     [
         ({"path": "a.avi"}, "a.avi.*allowed are .mp4, .gif"),
         ({"path": "a"}, "allowed are .mp4, .gif"),
-        ({"fps": 0}, "fps=0: a number above 0"),
+        ({"fps": 0}, "fps=0: a finite number above 0"),
+        ({"fps": "fast"}, "fps='fast'"),
         ({"fps": float("nan")}, "fps=nan"),
         ({"n_steps": 0}, "n_steps=0"),
         ({"n_episodes": 1.5}, r"n_episodes=1\.5"),

@@ -194,6 +194,7 @@ def test_a_step_of_ones_own_is_recorded_only_when_asked_for(make_learner: Any) -
     class Own(SACLearner):
         """Whose Python nobody knows."""
 
+    Own.__module__ = "abcd.agents"
     learner = make_learner()
     kwargs: dict[str, Any] = {
         "device": learner.device,

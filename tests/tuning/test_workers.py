@@ -17,9 +17,9 @@ import pytest
 
 from slc_agents import SAC
 from slc_agents.errors import UnsupportedSpaceError
-from slc_agents.tuning import Tuner, WorkerError, workers
+from slc_agents.tuning import Tuner, WorkerError, study, workers
 from slc_agents.tuning.training import Outcome, TrialPlan
-from slc_agents.tuning.workers import Worker, threads_each
+from slc_agents.tuning.workers import Worker
 
 PLAN = TrialPlan("sac", "Pendulum-v1", "MlpPolicy", {}, (1,), 100, 4, 1)
 
@@ -93,9 +93,27 @@ def test_a_process_whose_search_was_killed_ends(monkeypatch: pytest.MonkeyPatch)
         worker.connection.close()
 
 
-def test_threads_are_shared_out() -> None:
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    assert [threads_each(1), threads_each(10**6)] == [processors, 1]
+def test_threads_are_those_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(study, "Worker", lambda plan, threads: received.append(threads))
+    for compute_kwargs, jobs in (({"num_threads": 3}, 8), ({}, 10**6)):
+        one = tuner(compute_kwargs=compute_kwargs)
+        study.Search(one.study, one.space, one._units, one._plan, seed=0, seeds_per_trial=1, after_trial=[])._start(
+            jobs
+        )
+    assert received == ["3", "1"]
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_a_variable_is_set_for_processes_alone(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    if before is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", before)
+    with workers._environment("OMP_NUM_THREADS", "3"):
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ.get("OMP_NUM_THREADS") == before
 
 
 def tuner(**options: Any) -> Tuner:
