@@ -69,7 +69,7 @@ def settings_table() -> str:
 
 def agents_table() -> str:
     """Returns a Markdown table of the pretrained agents: what each was trained for, and what that reached."""
-    lines = ["| agent | steps | seed | return of 100 episodes | file |", "|---|---|---|---|---|"]
+    lines = [f"| agent | steps | seed | return of {EPISODES} episodes | file |", "|---|---|---|---|---|"]
     for name in zoo.list_agents():
         algo, _, env_id = name.partition("/")
         manifest, size = zoo.agent_manifest(algo, env_id), zoo.agent_path(algo, env_id).stat().st_size

@@ -119,7 +119,9 @@ def _add_search_options(options: argparse._ArgumentGroup) -> None:
         help="YAML file of what is searched (default: the algorithm's own); hyperparameters that are given as options "
         "are not searched",
     )
-    options.add_argument("--print-space", action="store_true", help="print what would be searched, as such a file")
+    options.add_argument(
+        "--print-space", action="store_true", help="print the space without what is fixed, as such a file"
+    )
     options.add_argument(
         "--sampler",
         choices=SAMPLERS,

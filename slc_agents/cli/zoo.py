@@ -26,11 +26,10 @@ from slc_agents.zoo import (
     push_to_hub,
     read_config_file,
 )
+from slc_agents.zoo.packing import EPISODES
 from slc_agents.zoo_files import agent_name, missing, pretrained_agents
 
 __all__ = ["add_command"]
-
-EPISODES = 100
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:

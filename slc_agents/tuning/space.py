@@ -50,6 +50,8 @@ NOT_SEARCHED = {
     "save_freq": "a trial writes no files",
     "export": "a trial writes no files",
 }
+# What a temperature that is fixed leaves without effect.
+OF_LEARNED_TEMPERATURE = frozenset(("lr_alpha", "lr_alpha_final", "lr_alpha_decay_type", "target_entropy"))
 
 Unit: TypeAlias = Literal["timesteps", "action_dimensions"]
 Units: TypeAlias = Mapping[str, int]
@@ -279,6 +281,18 @@ class SearchSpace:
             for parameter in self.parameters
             if not any(name in names or (name == NESTED and NESTED in fixed) for name in parameter.names)
         ]
+        return dataclasses.replace(self, parameters=tuple(left))
+
+    def effective(self, config: AgentConfig) -> SearchSpace:
+        """Returns the space without the parameters that nothing depends on: those of a temperature that is fixed.
+
+        Args:
+            config: The settings that the values are laid on.
+        """
+        is_searched = any("adaptive_temperature" in parameter.names for parameter in self.parameters)
+        if config.adaptive_temperature or is_searched:
+            return self
+        left = [parameter for parameter in self.parameters if not OF_LEARNED_TEMPERATURE.issuperset(parameter.names)]
         return dataclasses.replace(self, parameters=tuple(left))
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:

@@ -123,7 +123,7 @@ class Tuner:
         )
         if self._plan.evaluations > self._plan.timesteps:
             raise ConfigError(f"evaluations={evaluations}: a training has only {self._plan.timesteps} steps")
-        self.space = _read_space(space, algo.lower(), agent.config_class).without(hyperparameters)
+        self.space = _read_space(space, algo.lower(), agent.config_class).without(hyperparameters).effective(start)
         self._units = _check_space(self.space, self._plan)
         self.task = Task(
             algo=self._plan.algo,

@@ -48,15 +48,17 @@ DEFAULT = "default"  # name of the settings to begin with where nothing is known
 INHERITS = "inherits"  # the key that names the settings which a file's own replace
 POLICY = "policy"  # the key that names the policy, which is no hyperparameter
 DEFAULT_POLICY = "MlpPolicy"
+_VERSION = re.compile(r"-v\d+$")  # how ids of environments end
 KEYWORDS = "_kwargs"  # how hyperparameters end that hold keywords, which are inherited one by one
 
 
 def list_configs() -> list[str]:
     """Returns the names of the settings for environments, such as `sac/Pendulum-v1`.
 
-    Beside these, each algorithm has `default`, for an environment of which nothing is known.
+    Names without a version are no environment's: `default`, for one of which nothing is known, and what several
+    environments' settings inherit.
     """
-    return sorted(name for name in _configs() if name.partition("/")[2] != DEFAULT)
+    return sorted(name for name in _configs() if _VERSION.search(name))
 
 
 def config_path(algo: str, env_id: str) -> Path:

@@ -178,6 +178,12 @@ def test_settings_are_theirs(env_id: str) -> None:
     assert changed(found.config) == {name: value for name, value in expected.items() if value != ours[name]}
 
 
+def test_rates_that_are_all_replaced_stay_constant_as_theirs_do(tmp_path: Path) -> None:
+    config = read(tmp_path, "learning_rate: what is replaced", lr_a=1e-3, lr_c=2e-3, lr_alpha=3e-3).config
+    assert (config.lr_decay_type, config.lr_decay_ref) == ("constant", "step")
+    assert [config.make_schedule(name)(1.0) for name in ("lr_a", "lr_c", "lr_alpha")] == [1e-3, 2e-3, 3e-3]
+
+
 def test_an_environment_of_none_of_its_own_has_the_default(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"sb3_zoo.yml: there are no settings for 'Hopper-v5'; those of 'default'"):
         found = read_zoo_config(FILE, "Hopper-v5")

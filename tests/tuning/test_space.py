@@ -160,6 +160,23 @@ def test_what_is_fixed_is_not_searched() -> None:
     assert whole.without({"policy_kwargs": {"activation": "Tanh"}}).parameters == ()
 
 
+def test_what_a_fixed_temperature_leaves_without_effect_is_not_searched() -> None:
+    space = SearchSpace.from_dict(
+        {
+            "lr_alpha": {"low": 1e-5, "high": 1e-2},
+            "lr_c, lr_alpha_final": {"low": 1e-5, "high": 1e-2},
+            "target_entropy": {"low": -2.0, "high": -0.25},
+            "alpha": {"low": 0.01, "high": 1.0},
+        },
+        SACConfig,
+    )
+    fixed = SACConfig(adaptive_temperature=False)
+    assert list(space.effective(fixed).to_dict()) == ["lr_c, lr_alpha_final", "alpha"]
+    assert space.effective(SACConfig()) is space
+    searched = SearchSpace.from_dict({**space.to_dict(), "adaptive_temperature": {"choices": [True, False]}}, SACConfig)
+    assert searched.effective(fixed) is searched
+
+
 def test_values_are_laid_on_settings() -> None:
     settings = {"gamma": 0.9, "policy_kwargs": {"n_critics": 2, "activation": "Tanh"}}
     laid = lay(settings, {"gamma": 0.8, "policy_kwargs.n_critics": 3, "alpha": 1.0})

@@ -112,6 +112,15 @@ def test_settings_to_start_from(training: FakeTraining, tmp_path: Path) -> None:
     assert tuner.task.settings["start_steps"] == zoo.load_config("sac", "default").start_steps == 1000
 
 
+def test_the_temperature_is_searched_as_far_as_the_settings_learn_it() -> None:
+    names = [
+        {parameter.key for parameter in Tuner("sac", "Pendulum-v1", config=f"zoo:sac/{name}", seed=0).space.parameters}
+        for name in ("default", "mujoco_locomotion")
+    ]
+    assert names[0] - names[1] == {"lr_alpha", "target_entropy"}
+    assert names[1] < names[0]
+
+
 def test_the_policy(training: FakeTraining, tmp_path: Path) -> None:
     path, out = tmp_path / "mine.yaml", tmp_path / "best.yaml"
     path.write_text("policy: GSDEPolicy\n")

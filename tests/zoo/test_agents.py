@@ -12,7 +12,7 @@ import pytest
 from slc_agents import SAC, zoo, zoo_files
 from slc_agents.agents.evaluation import recorded_evaluation
 from slc_agents.errors import ConfigError
-from slc_agents.zoo import configs
+from slc_agents.zoo import configs, packing
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"policy_kwargs": {"hidden_sizes": [8]}, "batch_size": 8}
@@ -114,6 +114,8 @@ def test_every_pretrained_agent_says_how_good_it_is() -> None:
         assert evaluation["episodes"] >= 100
         assert evaluation["deterministic"] is True
         assert said["settings"] == {"zoo": name, "changed": []}
+        # Nor has the zoo's file changed since.
+        assert packing._settings_of(zoo.load_agent(algo, env_id), env_id) == said["settings"]
         assert said["counters"]["num_timesteps"] > 0
         assert said["left_out"] == ["optimizers", "target_networks"]
         assert "code.pkl" not in said["members"]

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pytest
 
 from slc_agents import SACConfig, zoo
@@ -21,7 +22,7 @@ def write(tmp_path: Path, text: str | bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", [*zoo.list_configs(), "sac/default"])
+@pytest.mark.parametrize("name", [*zoo.list_configs(), "sac/default", "sac/mujoco_locomotion"])
 def test_every_file_of_the_zoo_is_valid(name: str) -> None:
     algo, env_id = name.split("/", 1)
     config = zoo.load_config(algo, env_id)
@@ -381,8 +382,20 @@ def test_a_policy_that_is_not_there_is_named_with_its_line(tmp_path: Path, monke
         zoo.make("sac", "Pendulum-v1")
 
 
-def test_default_is_there_and_no_task() -> None:
-    assert "sac/default" not in zoo.list_configs()
+def test_settings_for_more_than_one_task_are_no_task() -> None:
+    assert set(configs._configs()) - set(zoo.list_configs()) == {"sac/default", "sac/mujoco_locomotion"}
+    for name in zoo.list_configs():
+        assert name.partition("/")[2] in gymnasium.registry
+
+
+def test_the_locomotion_tasks_have_one_files_settings() -> None:
+    shared = zoo.load_config("sac", "mujoco_locomotion")
+    for task in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Walker2d"):
+        assert zoo.load_config("sac", f"{task}-v5") == shared
+    assert (shared.alpha, shared.adaptive_temperature, shared.epochs * shared.steps_per_epoch) == (0.2, False, 10**6)
+
+
+def test_default_holds_the_rates() -> None:
     config = zoo.load_config("sac", "default")
     assert config.lr_a == config.make_schedule("lr_a")(0.0) == config.make_schedule("lr_a")(1.0) == 3e-4
 

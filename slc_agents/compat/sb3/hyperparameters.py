@@ -8,6 +8,7 @@ from slc_agents.errors import check_number
 from slc_agents.schedulers import Scheduler
 
 __all__ = [
+    "DECAY",
     "RATES",
     "TrainFrequency",
     "kept_noise",
@@ -19,6 +20,8 @@ __all__ = [
 ]
 
 RATES = ("lr_a", "lr_c", "lr_alpha")
+# What becomes of a rate there, unless it is a schedule: nothing; and how far a run has come is counted in steps.
+DECAY = {"lr_decay_type": "constant", "lr_decay_ref": "step"}
 
 
 class TrainFrequency(NamedTuple):
@@ -50,7 +53,7 @@ def temperature(ent_coef: Any) -> dict[str, Any]:
 
 def rates(rate: float | Scheduler) -> dict[str, Any]:
     """Translates `learning_rate`, one for all optimisers, and constant unless it is a schedule."""
-    return {**dict.fromkeys(RATES, rate), "lr_decay_type": "constant", "lr_decay_ref": "step"}
+    return {**dict.fromkeys(RATES, rate), **DECAY}
 
 
 def update_ratio(frequency: TrainFrequency | None, gradient_steps: int, n_envs: int) -> dict[str, int] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from slc_agents.agents import SAC, SACConfig
 from slc_agents.agents.config import FOREIGN_NAMES
 from slc_agents.compat.sb3.hyperparameters import (
+    DECAY,
     RATES,
     TrainFrequency,
     kept_noise,
@@ -229,8 +230,7 @@ class _Translator:
             values["target_entropy"] = None if is_auto else entry.number("target_entropy")
         if self._lacks("alpha", "adaptive_temperature"):
             values |= self._temperature()
-        if self._lacks(*RATES):
-            values |= self._rates()
+        values |= self._rates() if self._lacks(*RATES) else DECAY
         if self._lacks("policy_kwargs"):
             values["policy_kwargs"] = (translate_policy_kwargs(entry, policy) | self._noise(policy)) or None
         return values
