@@ -238,9 +238,7 @@ class ActionScale:
 
     def from_env(self, action: Array) -> NDArray[np.float32]:
         """Maps an environment's actions [B, *shape] to [B, size] in [-1, 1]; those outside its bounds to its bounds."""
-        offset = action.reshape(len(action), -1).astype(np.float64) - self.center
-        # Of a part that can't move, any number means the same.
-        scaled = np.divide(offset, self.half_range, out=np.zeros_like(offset), where=self.half_range > 0)
+        scaled = (action.reshape(len(action), -1).astype(np.float64) - self.center) / self.half_range
         return scaled.clip(-1.0, 1.0).astype(np.float32)
 
 
