@@ -217,4 +217,6 @@ def _about_intervals(result: RobustnessResult) -> str:
     over = "the models of an agent" if min(models) > 1 else "an agent's episodes"
     if len(models) > 1:
         over = "the models of an agent, or the episodes of its only one"
-    return f"in brackets: 95% intervals, over {over}; episodes that die early have less time to add up a {result.score}"
+    warning = f"; an episode that dies early has less time to add up a {result.score}"
+    died = any(outcome.deaths.any() for outcome in result.outcomes)
+    return f"in brackets: 95% intervals, over {over}{warning if died else ''}"
