@@ -64,9 +64,9 @@ nitpick_ignore_regex = [
     ("py:.*", r"(np|gym|nn)\..*"),
     (
         "py:.*",
-        r"NDArray|Agent|AgentLike|CallbackLike|Console|CopiedEnv|DecayType|Disturb|EnvLike|Figure|ForeignCallbackLike|Path|"
-        r"Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
+        r"NDArray|Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
     ),
+    ("py:.*", r"AgentLike|CopiedEnv|Disturb|Figure"),
     (
         "py:.*",
         r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|AgentConfig|Parameter|ForeignCallbackLike)",

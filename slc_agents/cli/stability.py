@@ -72,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
             max_ep_len=args.max_ep_len,
         )
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(_table(result))
-    print(f"L in the steady phase: {with_interval(*result.decay)} times what it is at the start")
+    decay = (
+        f"{with_interval(*result.decay)} times what it is at the start" if result.phases[-1].steps else "not reached"
+    )
+    print(f"L in the steady phase: {decay}")
     print(f"death rate: {with_interval(*result.death_rate, percent=True)}")
     print("in brackets: 95% intervals over the episodes. This is what was measured in them; it certifies nothing.")
     home = Path(args.agent) if args.of_env is None and Path(args.agent).is_dir() else Path()

@@ -49,6 +49,14 @@ def test_options_act(command: Command, model: LAC, monkeypatch: pytest.MonkeyPat
     assert (found["seed"], found["deterministic"], found["steady_from"], found["episode_limit"]) == (3, False, 4, 12)
 
 
+def test_where_no_episode_lives_that_long(command: Command) -> None:
+    LAC("MlpPolicy", "slc/CartPoleCost-v1", seed=0, policy_kwargs={"hidden_sizes": [8]}).save("run/agent.zip")
+    code, out, _ = command("stability", "run", "--episodes", 2, "--steady-from", 200)
+    assert code == 0
+    assert "L in the steady phase: not reached\n" in out
+    assert "death rate: 100% [34%, 100%]" in out
+
+
 def test_other_agents_have_no_lyapunov_function(command: Command, model: LAC) -> None:
     SAC("MlpPolicy", "slc/Oscillator-v1", opt_type="minimize", policy_kwargs={"hidden_sizes": [8]}).save("sac.zip")
     code, out, err = command("stability", "sac.zip")
