@@ -590,21 +590,20 @@ class LACConfig(AgentConfig):
         """What the target after a last cost c is made of, for an infinite horizon: parts of c and of an average L."""
         if self.terminal_cost == "restart":
             return 1.0, self.gamma
-        return self._absorbing_factor if self.terminal_cost == "absorbing" else 1.0, 0.0
+        return self.absorbing_factor(self.terminal_horizon or 1), 0.0
 
     @property
     def terminal_value(self) -> tuple[float, float]:
         """What stands for L behind a last cost c: parts of c and of an average L."""
-        if self.horizon_length:
-            return float(self.horizon_length), 0.0
-        if self.terminal_cost == "restart":
+        if self.terminal_cost == "restart" and not self.horizon_length:
             return 0.0, 1.0
-        return self._absorbing_factor if self.terminal_cost == "absorbing" else 0.0, 0.0
+        return (0.0 if self.terminal_cost == "zero" else self.absorbing_factor(self.terminal_horizon or 1)), 0.0
 
-    @property
-    def _absorbing_factor(self) -> float:
-        horizon = self.terminal_horizon or 1
-        return float(horizon) if self.gamma == 1 else (1 - self.gamma**horizon) / (1 - self.gamma)
+    def absorbing_factor(self, steps: int) -> float:
+        """Returns how often a cost counts that goes on for a number of steps, in the sums that L stands for."""
+        if self.horizon_length:
+            return float(self.horizon_length)
+        return float(steps) if self.gamma == 1 else (1 - self.gamma**steps) / (1 - self.gamma)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
     {
         *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
-        *("yaml_files", "zoo_files", "registration"),
+        *("yaml_files", "zoo_files", "registration", "intervals"),
     },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
     {"agents"},
