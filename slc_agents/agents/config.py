@@ -571,8 +571,8 @@ class LACConfig(AgentConfig):
             )
         if self.horizon_length and self.terminal_cost != "restart":
             raise ConfigError(
-                f"terminal_cost={self.terminal_cost!r}: with horizon_length={self.horizon_length} a last cost goes on to "
-                "the end of that horizon. Leave one of the two out"
+                f"terminal_cost={self.terminal_cost!r}: with horizon_length={self.horizon_length} a last cost goes on "
+                "to the end of that horizon. Leave one of the two out"
             )
         if (self.terminal_horizon is not None) != (self.terminal_cost == "absorbing"):
             raise ConfigError(

@@ -46,7 +46,7 @@ class LACLearner(TorchLearner):
             without end, which the critics learn from their slow copies.
         terminal_target: What the target y of a transition that terminated is made of, where the horizon is infinite: by
             what its cost is multiplied, and by what the mean of L̄(o', a') over the others.
-        terminal_value: What stands for its L(o', a') in Δ: by what its cost is multiplied, and the mean over the others.
+        terminal_value: What stands for its L(o', a') in Δ, likewise.
         generators: Random streams `action` and `learner`.
         compute: What the user has said of how to compute.
     """

@@ -151,18 +151,18 @@ def test_horizon_length(horizon: int) -> None:
 
 @covers("terminal_cost", "terminal_horizon")
 def test_terminal_cost_and_its_horizon() -> None:
-    for hyperparameters, expected in (
-        ({"gamma": 1.0}, (20.0, 20.0)),
-        ({"gamma": 0.9}, ((1 - 0.9**20) / 0.1,) * 2),
-        ({"gamma": 0.5, "terminal_horizon": 3}, (1.75, 1.75)),
-        ({"gamma": 1.0, "terminal_horizon": 300}, (300.0, 300.0)),
-        ({"terminal_cost": "zero"}, (1.0, 0.0)),
-        ({"horizon_length": 4}, (4.0, 4.0)),
+    absorbing = {"terminal_cost": "absorbing"}
+    for hyperparameters, target, value in (
+        ({"gamma": 0.9}, (1.0, 0.9), (0.0, 1.0)),
+        ({"gamma": 0.5, "terminal_horizon": 3, **absorbing}, (1.75, 0.0), (1.75, 0.0)),
+        ({"gamma": 1.0, "terminal_horizon": 300, **absorbing}, (300.0, 0.0), (300.0, 0.0)),
+        ({"terminal_cost": "zero"}, (1.0, 0.0), (0.0, 0.0)),
     ):
         learner: Any = make(**hyperparameters)._learner
-        assert (learner.terminal_target, learner.terminal_value) == pytest.approx(expected), hyperparameters
+        assert (learner.terminal_target, learner.terminal_value) == (target, value), hyperparameters
+    assert make(horizon_length=4)._learner.terminal_value == (4.0, 0.0)  # type: ignore[attr-defined]
     base = trained(env=CostEnv(length=2))
-    for change in ({"terminal_cost": "zero"}, {"terminal_horizon": 5}):
+    for change in ({"terminal_cost": "zero"}, {"terminal_horizon": 5, **absorbing}):
         assert differing(base, trained(env=CostEnv(length=2), **change)) >= {"critic", "actor", "labda"}
     never = {"gamma": 0.5, "env": CostEnv(length=None)}
     assert differing(trained(**never), trained(terminal_cost="zero", **{**never, "env": CostEnv(length=None)})) == set()
