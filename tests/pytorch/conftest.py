@@ -62,8 +62,8 @@ def _make_lac_learner(
     labda: float = 0.9,
     labda_min: float = 1e-4,
     horizon_length: int = 0,
-    terminal_target: float = 7.0,
-    terminal_value: float = 7.0,
+    terminal_target: tuple[float, float] = (7.0, 0.0),
+    terminal_value: tuple[float, float] = (7.0, 0.0),
     **keywords: Any,
 ) -> LACLearner:
     return LACLearner(
