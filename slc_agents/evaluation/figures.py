@@ -133,7 +133,7 @@ def draw_stability(result: StabilityResult) -> Figure:
     figure = new_figure(8.0, 8.4)
     above, middle, below = figure.subplots(3, 1, sharex=True)
     for axes, values, label in (
-        (above, result.values, "Lyapunov function L"),
+        (above, result.values_of_steps, "Lyapunov function L"),
         (middle, result.costs, "cost of a step"),
     ):
         mean, low, high = _bands(values)

@@ -95,6 +95,11 @@ class StabilityResult:
     episode_limit: int
 
     @property
+    def values_of_steps(self) -> Floats:
+        """L(o, a) of each step [n, longest], without what stands behind the last one; NaN after an episode's end."""
+        return _of_steps(self.values, self.costs)
+
+    @property
     def drifts(self) -> Floats:
         """L' - L from each step to the next one [n, longest]."""
         return np.diff(self.values, axis=1)
@@ -255,7 +260,7 @@ def _result(played: Episodes, *, alpha3: float, steady_from: int, **settings: An
         _phase(name, first, end - 1, values, costs, alpha3, draws)
         for name, first, end in (("whole", 0, limit), ("transient", 0, steady_from), ("steady", steady_from, limit))
     )
-    late, start = values[:, steady_from:-1], values[:, :1]
+    late, start = _of_steps(values, costs)[:, steady_from:], values[:, :1]
     return StabilityResult(
         phases=(whole, transient, steady),
         decay=_estimate(
@@ -277,7 +282,7 @@ def _phase(
     """Estimates from what is known of the steps from `first` to `last`, in which no episode need be left."""
     steps = slice(first, last + 1)
     cost, count = _sums(costs[:, steps])
-    value, _ = _sums(values[:, :-1][:, steps])
+    value, _ = _sums(_of_steps(values, costs)[:, steps])
     drift, _ = _sums(np.diff(values, axis=1)[:, steps])
     return Phase(
         name=name,
@@ -290,6 +295,11 @@ def _phase(
         alpha3_max=_estimate(_divide, draws, -drift, cost),
         delta=_estimate(_divide, draws, drift + alpha3 * cost, count),
     )
+
+
+def _of_steps(values: Floats, costs: Floats) -> Floats:
+    """Returns the values of steps [n, longest], of values that have one more behind each episode's last step."""
+    return np.where(np.isfinite(costs), values[:, :-1], np.nan)
 
 
 def _sums(values: Floats) -> tuple[Floats, Floats]:
