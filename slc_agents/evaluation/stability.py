@@ -168,7 +168,8 @@ def measure_stability(
     Along each episode L(o, a) is taken at the observation and the action there; L' is that of the next step. Behind a
     truncated episode it is at the last observation, with the policy's action; behind a terminated one it is the last
     cost going on for as many steps as an episode has, as with `terminal_cost="absorbing"`, or as a finite horizon has,
-    so that no death counts as a decrease. Intervals are percentiles of a bootstrap over episodes, for the steps of one aren't independent.
+    so that dying at a high cost is no decrease. Intervals are percentiles of a bootstrap over episodes, for the steps
+    of one aren't independent.
 
     Args:
         agent: An agent with a Lyapunov function, which is LAC; or the path of its run folder or archive, or its name in
