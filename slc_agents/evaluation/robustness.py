@@ -16,7 +16,7 @@ from slc_agents.errors import check_flag, check_number, check_path, check_whole_
 from slc_agents.evaluation.episodes import Episodes, join_series, play_episodes, tracking
 from slc_agents.evaluation.family import Disturb, DisturbanceFamily, disturbance_family
 from slc_agents.evaluation.files import write_csv, write_json
-from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, common, find_env, load_predictor, probe
+from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, common, env_name, find_env, load_predictor, probe
 from slc_agents.intervals import confidence_interval, rate_interval
 from slc_agents.training.evaluation import Predictor
 
@@ -271,7 +271,7 @@ def evaluate_robustness(
 
     Raises:
         ConfigError: If agents were trained in different environments or for different ends, or episodes have no limit.
-        UnsupportedSpaceError: If an agent's spaces aren't the environment's.
+        UnsupportedSpaceError: If an agent's spaces aren't the environment's, or a disturbance doesn't fit these.
         ValueError: If a name, a number or a size is out of range.
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If there is no such agent.
@@ -306,7 +306,7 @@ def evaluate_robustness(
         ]
         outcomes.append(_outcome(name, size, played))
     return RobustnessResult(
-        env=where if isinstance(where, str) else getattr(where, "__name__", type(where).__name__),
+        env=env_name(where),
         disturbance=family.name,
         neutral=family.neutral,
         score="cost" if minimize else "return",
@@ -324,6 +324,11 @@ def _groups(
     agents: AgentLike | Mapping[str, AgentLike | Sequence[AgentLike]], *, device: str | None, trust: bool
 ) -> dict[str, list[Predictor]]:
     """Returns each agent's models, loaded."""
+    if isinstance(agents, (list, tuple)):
+        raise TypeError(
+            "agents: received a list; agents are compared by name, {'a': ..., 'b': ...}, and models of one training "
+            "with different seeds are a list there, {'a': [..., ...]}"
+        )
     if not isinstance(agents, Mapping):
         name = os.fspath(agents) if isinstance(agents, (str, os.PathLike)) else type(agents).__name__
         agents = {name: agents}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from slc_agents.errors import ConfigError, check_flag, check_path, check_whole_number
 from slc_agents.evaluation.episodes import Episodes, play_episodes
 from slc_agents.evaluation.files import write_csv, write_json
-from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, find_env, load_predictor, probe
+from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, env_name, find_env, load_predictor, probe
 from slc_agents.intervals import bootstrap_draws, bootstrap_interval, rate_interval
 from slc_agents.spaces import map_observation
 from slc_agents.transition import Step
@@ -223,7 +223,7 @@ def measure_stability(
         played,
         alpha3=model.config.alpha3,
         steady_from=steady_from,
-        env=where if isinstance(where, str) else getattr(where, "__name__", type(where).__name__),
+        env=env_name(where),
         n_episodes=n_episodes,
         seed=seed,
         deterministic=deterministic,

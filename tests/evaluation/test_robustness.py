@@ -202,6 +202,7 @@ def test_what_does_not_fit_together_is_said() -> None:
     [
         ({"agents": 3}, TypeError, "agent: received 3"),
         ({"agents": {}}, ValueError, "at least one"),
+        ({"agents": [Feedback(1.0), Feedback(0.0)]}, TypeError, "agents: received a list; .*by name"),
         ({"agents": {"a": []}}, ValueError, "'a' has no models"),
         ({"agents": "nothing"}, FileNotFoundError, "nothing"),
         ({"agents": "zoo:sac/Nothing-v0"}, FileNotFoundError, "no pretrained agent"),

@@ -108,7 +108,9 @@ def test_what_stands_behind_a_death_is_no_step_of_its_episode() -> None:
 
     result = measure(Half(), n_episodes=5, steady_from=1)
     assert result.deaths.tolist() == (starts(5) > 0).tolist()
-    assert result.values[result.deaths, 1] == pytest.approx((starts(5)[result.deaths] + 4) ** 2 * (2 - 0.5**5), rel=1e-5)
+    assert result.values[result.deaths, 1] == pytest.approx(
+        (starts(5)[result.deaths] + 4) ** 2 * (2 - 0.5**5), rel=1e-5
+    )
     whole, transient, steady = result.phases
     n_dead = int(result.deaths.sum())
     assert 0 < n_dead < 5
