@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from slc_agents.agents.backend import learner_arguments
+from slc_agents.agents.backend import make_learner
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, LACConfig
 from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
@@ -106,12 +106,12 @@ class LAC(Agent[LACConfig]):
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
-        from slc_agents.pytorch.lac import LACLearner
-
         config = self.config
         terminal_target, terminal_value = config.terminal_factors(config.max_ep_len)
-        return LACLearner(
-            **learner_arguments(self, lyapunov=True),
+        return make_learner(
+            self,
+            "lac",
+            lyapunov=True,
             alpha3=config.alpha3,
             labda=config.labda,
             labda_min=config.labda_min,
