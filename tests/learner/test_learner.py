@@ -1,4 +1,4 @@
-"""The learner's contract: acting, updating, metrics, rates, state."""
+"""The learner's contract: acting, updating, metrics, rates, state. Each backend's learner keeps it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from slc_agents.buffers import ReplayBuffer
-from slc_agents.pytorch.batches import to_batch
-from slc_agents.pytorch.learner import frozen_alias
 from slc_agents.seeding import make_generator
+from tests.support.backends import RATES, make_buffer
 
-RATES = {"lr_a": 1e-2, "lr_c": 1e-2, "lr_alpha": 1e-2}
 DICT = gymnasium.spaces.Dict(
     {"a": gymnasium.spaces.Box(-1, 1, (2,)), "b": gymnasium.spaces.Box(-1, 1, (1, 2), np.float64)}
 )
-
-
-def make_buffer(learner: Any, n: int = 40, seed: int = 0) -> ReplayBuffer:
-    rng = np.random.default_rng(seed)
-    space = learner.policy.observation_space
-    action_space = gymnasium.spaces.Box(-1, 1, (learner.n_actions,))
-
-    def observation() -> Any:
-        if isinstance(space, gymnasium.spaces.Dict):
-            return {key: rng.standard_normal((1, *(box.shape or ()))) for key, box in space.spaces.items()}
-        return rng.standard_normal((1, *space.shape))
-
-    buffer = ReplayBuffer(n, space, action_space, seed=make_generator(seed, "buffer"))
-    for _ in range(n):
-        buffer.add(
-            observation(),
-            rng.uniform(-1, 1, (1, learner.n_actions)),
-            rng.standard_normal(1),
-            observation(),
-            rng.random(1) < 0.1,
-            rng.random(1) < 0.1,
-        )
-    return buffer
 
 
 # -- acting ------------------------------------------------------------------------------------------------------------
@@ -65,17 +37,17 @@ def test_acts_on_dict_observations_and_flattens_actions(make_learner: Any) -> No
     assert action.shape == (4, 6)
 
 
-def test_deterministic_actions_are_the_mean_and_draw_nothing(make_learner: Any) -> None:
+def test_deterministic_actions_are_the_mean_and_draw_nothing(backend: Any, make_learner: Any) -> None:
     learner = make_learner()
     o = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
     state = str(learner.generators["action"].bit_generator.state)
     first = learner.act(o, deterministic=True)
     np.testing.assert_array_equal(first, learner.act(o, deterministic=True))
-    np.testing.assert_allclose(first, learner.policy.actor.mean_action(torch.from_numpy(o)).detach(), 1e-5, 1e-6)
+    np.testing.assert_allclose(first, backend.array(learner.policy.actor.mean_action(backend.tensor(o))), 1e-5, 1e-6)
     assert str(learner.generators["action"].bit_generator.state) == state
 
 
-def test_samples_take_their_noise_from_the_generator_given_or_their_own(make_learner: Any) -> None:
+def test_samples_take_their_noise_from_the_generator_given_or_their_own(backend: Any, make_learner: Any) -> None:
     learner, twin = make_learner(), make_learner()
     o = np.zeros((4, 3), np.float32)
     first, second = learner.act(o), learner.act(o)
@@ -86,8 +58,8 @@ def test_samples_take_their_noise_from_the_generator_given_or_their_own(make_lea
     np.testing.assert_array_equal(from_other, learner.act(o, generator=np.random.default_rng(7)))
     np.testing.assert_array_equal(twin.act(o), first)
     noise = np.random.default_rng(7).standard_normal((4, 2), dtype=np.float32)
-    expected, _ = learner.policy.actor(torch.zeros(4, 3), torch.from_numpy(noise))
-    np.testing.assert_allclose(from_other, expected.detach(), 1e-5, 1e-6)
+    expected, _ = learner.policy.actor(backend.tensor(o), backend.tensor(noise))
+    np.testing.assert_allclose(from_other, backend.array(expected), 1e-5, 1e-6)
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
@@ -106,7 +78,7 @@ def test_update_does_that_many_steps(make_learner: Any, n: int) -> None:
     }
 
 
-def test_update_equals_steps_on_the_same_batches_and_noise(make_learner: Any) -> None:
+def test_update_equals_steps_on_the_same_batches_and_noise(backend: Any, make_learner: Any) -> None:
     learner, by_hand = make_learner(normalize_observations=True), make_learner(normalize_observations=True)
     for one in (learner, by_hand):
         one.set_learning_rates(RATES)
@@ -114,10 +86,10 @@ def test_update_equals_steps_on_the_same_batches_and_noise(make_learner: Any) ->
     learner.update(make_buffer(learner), 4)
     buffer = make_buffer(by_hand)
     indices = buffer.sample_indices(4, by_hand.batch_size)
-    noise = torch.from_numpy(by_hand.generators["learner"].standard_normal((4, 2, 16, 2), dtype=np.float32))
+    noise = backend.tensor(by_hand.generators["learner"].standard_normal((4, 2, 16, 2), dtype=np.float32))
     metrics = []
     for i in range(4):
-        batch = to_batch(buffer.gather(indices[i]), by_hand.device)
+        batch = backend.to_batch(buffer.gather(indices[i]))
         metrics.append([float(x) for x in by_hand.step(batch, noise[i])])
     expected = by_hand.state_dict()
     for name, array in learner.state_dict().items():
@@ -192,40 +164,6 @@ def test_targets_move_by_polyak(make_learner: Any, polyak: float, expected: str)
         np.testing.assert_allclose(after[target], polyak * before[target] + (1 - polyak) * after[name], atol=1e-7)
 
 
-# -- the frozen view of the critics ------------------------------------------------------------------------------------
-
-
-def test_a_frozen_alias_shares_memory_and_asks_for_no_gradients() -> None:
-    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    alias = frozen_alias(net)
-    for theirs, ours in zip([*alias.parameters(), *alias.buffers()], [*net.parameters(), *net.buffers()], strict=True):
-        assert theirs.data_ptr() == ours.data_ptr()
-        assert not theirs.requires_grad
-    assert all(p.requires_grad for p in net.parameters())
-    x = torch.randn(4, 2, requires_grad=True)
-    alias.eval()(x).sum().backward()
-    assert x.grad is not None
-    assert all(p.grad is None for p in [*net.parameters(), *alias.parameters()])
-
-
-def test_the_learner_s_frozen_critic_follows_training_and_loading(make_learner: Any) -> None:
-    learner, other = make_learner(seed=0), make_learner(seed=1)
-    x, a = torch.randn(5, 3), torch.randn(5, 2)
-
-    def same() -> bool:
-        return torch.equal(learner.policy.critic(x, a), learner.frozen_critic(x, a))
-
-    assert same()
-    before = learner.frozen_critic(x, a)
-    learner.set_learning_rates(RATES)
-    learner.update(make_buffer(learner), 2)
-    assert same()
-    assert not torch.equal(learner.frozen_critic(x, a), before)
-    learner.load_state_dict(other.state_dict())
-    assert same()
-    assert torch.equal(learner.frozen_critic(x, a), other.policy.critic(x, a).detach())
-
-
 # -- state -------------------------------------------------------------------------------------------------------------
 
 LAYOUT = {
@@ -270,7 +208,7 @@ def test_names_and_layout_of_the_archive(make_learner: Any) -> None:
         assert array.flags.owndata
 
 
-def test_the_layout_says_how_to_compute(make_learner: Any) -> None:
+def test_the_layout_says_how_to_compute(backend: Any, make_learner: Any) -> None:
     """Whoever reads the archive without this package gets the same actions and values."""
     learner = make_learner()
     w = learner.state_dict()
@@ -286,7 +224,7 @@ def test_the_layout_says_how_to_compute(make_learner: Any) -> None:
         for i in (0, 1):
             h = np.maximum(h @ w[f"critic/{k}/trunk/{i}/weight"] + w[f"critic/{k}/trunk/{i}/bias"], 0)
         value = (h @ w[f"critic/{k}/value/weight"] + w[f"critic/{k}/value/bias"])[:, 0]
-        expected = learner.policy.critic(torch.from_numpy(o), torch.from_numpy(a))[k].detach()
+        expected = backend.array(learner.policy.critic(backend.tensor(o), backend.tensor(a)))[k]
         np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
@@ -399,7 +337,3 @@ def test_learners_do_not_disturb_each_other(make_learner: Any) -> None:
         second.act(np.zeros((1, 3), np.float32))
     for name, array in alone.state_dict().items():
         np.testing.assert_array_equal(array, first.state_dict()[name], err_msg=name)
-
-
-def test_versions_names_torch(make_learner: Any) -> None:
-    assert make_learner().versions()["torch"] == torch.__version__

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.seeding import make_generator
 from slc_agents.spaces import map_observation
@@ -22,6 +23,8 @@ BACKENDS = ["pytorch", pytest.param("tf2", marks=needs_tensorflow)]
 
 BOX = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
 ACTION = gymnasium.spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+
+RATES = {"lr_a": 1e-2, "lr_c": 1e-2, "lr_alpha": 1e-2}
 
 
 class BackendUnderTest:
@@ -154,3 +157,27 @@ def random_batch(learner: Any, seed: int, gamma: float = 0.9) -> tuple[Batch, An
         if learner.n_samples == 2:  # the horizon is finite
             batch = batch._replace(horizon_return=3.0 * np.abs(floats(n)))
     return batch, noise
+
+
+def make_buffer(learner: Any, n: int = 40, seed: int = 0) -> ReplayBuffer:
+    """A replay buffer of random transitions in the space that a learner observes."""
+    rng = np.random.default_rng(seed)
+    space = learner.policy.observation_space
+    action_space = gymnasium.spaces.Box(-1, 1, (learner.n_actions,))
+
+    def observation() -> Any:
+        if isinstance(space, gymnasium.spaces.Dict):
+            return {key: rng.standard_normal((1, *(box.shape or ()))) for key, box in space.spaces.items()}
+        return rng.standard_normal((1, *space.shape))
+
+    buffer = ReplayBuffer(n, space, action_space, seed=make_generator(seed, "buffer"))
+    for _ in range(n):
+        buffer.add(
+            observation(),
+            rng.uniform(-1, 1, (1, learner.n_actions)),
+            rng.standard_normal(1),
+            observation(),
+            rng.random(1) < 0.1,
+            rng.random(1) < 0.1,
+        )
+    return buffer
