@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LAC", "SAC"]
 
-# What TensorFlow tells the terminal of its build while it is imported is no news; warnings and errors are.
+# What TensorFlow tells the terminal of its build while it is imported is no news; warnings and errors are. That it uses
+# oneDNN, it says in any case.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 

@@ -32,7 +32,7 @@ class Acting:
         graphed: Whether what it computes becomes a graph, for any number of observations, when it is first asked for.
     """
 
-    def __init__(self, policy: tf.Module, device: tf.DeviceSpec, *, graphed: bool) -> None:
+    def __init__(self, policy: tf.Module, device: str, *, graphed: bool) -> None:
         self.policy: Any = policy
         self.device = device
         self._graphed = graphed

@@ -9,8 +9,8 @@ import tensorflow as tf
 __all__ = ["resolve_device"]
 
 
-def resolve_device(device: str) -> tf.DeviceSpec:
-    """Finds a device by its name.
+def resolve_device(device: str) -> str:
+    """Finds a device by its name, and returns TensorFlow's own: `CPU:0`, `GPU:1`.
 
     Args:
         device: `cpu`; `gpu` or `cuda`, with `:N` for one of several; `auto`, the best that is there.
@@ -22,7 +22,7 @@ def resolve_device(device: str) -> tf.DeviceSpec:
     if device == "auto":
         device = "gpu" if count else "cpu"
     if device == "cpu":
-        return tf.DeviceSpec(device_type="CPU", device_index=0)
+        return "CPU:0"
     match = re.fullmatch(r"(?:gpu|cuda)(?::(\d+))?", device)
     if match is None:
         raise ValueError(f"device={device!r}: allowed with TensorFlow are cpu, gpu, gpu:N, cuda, cuda:N and auto")
@@ -32,4 +32,4 @@ def resolve_device(device: str) -> tf.DeviceSpec:
             f"device={device!r}: TensorFlow {tf.__version__} sees {count} GPU(s) on this machine; use 'cpu', or 'auto' "
             "for the best that is there"
         )
-    return tf.DeviceSpec(device_type="GPU", device_index=index)
+    return f"GPU:{index}"

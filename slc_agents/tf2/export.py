@@ -28,8 +28,8 @@ Runner: TypeAlias = Callable[[Observation], Array]
 class DeterministicPolicy(tf.Module):
     """From the environment's observations to its actions: normalisation, mean action, scaling, bounds.
 
-    Called with observations, float32 [B, *observation shape], for Dict observations a dict of these, it returns
-    float32 [B, *action shape] in the environment's units.
+    `act(observation)`: observations, float32 [B, *observation shape], for Dict observations a dict of these, to float32
+    [B, *action shape] in the environment's units.
 
     Args:
         policy: The networks.
@@ -50,13 +50,10 @@ class DeterministicPolicy(tf.Module):
 
         signature = [observation_spec(policy.observation_space, as_stored=False)]
         self.act = tf.function(act, input_signature=signature, autograph=False)
-        self.concrete = self.act.get_concrete_function()
-        # What acting needs, and no more: a SavedModel holds what its module holds.
-        self.used = list(self.concrete.variables)
-
-    def __call__(self, observation: TensorObservation) -> Tensor:
-        """Maps observations to actions."""
-        return self.act(observation)
+        # A SavedModel holds what its module holds: what acting needs, and no more; and `__call__`, where it is the
+        # module's own and not its class's, so that what is loaded can be called.
+        self.variables_used = list(self.act.get_concrete_function().variables)
+        self.__call__ = self.act
 
 
 class Format(ABC):
@@ -93,14 +90,14 @@ class SavedModel(Format):
         spec = observation_spec(space, as_stored=False)
         output = output_name(spec)
         serving = tf.function(
-            lambda observation: {output: module(observation)}, input_signature=[spec], autograph=False
+            lambda observation: {output: module.act(observation)}, input_signature=[spec], autograph=False
         )
         tf.saved_model.save(module, str(path), signatures=serving.get_concrete_function())
 
     def load(self, path: Path) -> Runner:
         """Reads it by `tf.saved_model.load`."""
         loaded = tf.saved_model.load(str(path))
-        return lambda observation: np.asarray(loaded.act(map_observation(tf.convert_to_tensor, observation)))
+        return lambda observation: np.asarray(loaded(map_observation(tf.convert_to_tensor, observation)))
 
 
 class TFLite(Format):

@@ -57,7 +57,7 @@ class LACLearner(TensorFlowLearner):
         self,
         policy: tf.Module,
         *,
-        device: tf.DeviceSpec,
+        device: str,
         batch_size: int,
         polyak: float,
         alpha: float,

@@ -63,7 +63,7 @@ class TensorFlowLearner(ABC):
         self,
         policy: tf.Module,
         *,
-        device: tf.DeviceSpec,
+        device: str,
         batch_size: int,
         polyak: float,
         generators: Mapping[Stream, np.random.Generator],
@@ -264,7 +264,7 @@ class TensorFlowLearner(ABC):
     def describe(self, memory: ReplayBuffer | None = None) -> str:
         """Returns a line that says how gradient steps are computed."""
         way = "blocks of gradient steps as graphs" if self.graphed else "one operation at a time"
-        return f"TensorFlow {tf.__version__} on {self.device.device_type.lower()}, {way}"
+        return f"TensorFlow {tf.__version__} on {self.device}, {way}"
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""

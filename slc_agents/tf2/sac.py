@@ -41,7 +41,7 @@ class SACLearner(TensorFlowLearner):
         self,
         policy: tf.Module,
         *,
-        device: tf.DeviceSpec,
+        device: str,
         batch_size: int,
         polyak: float,
         alpha: float,
