@@ -263,8 +263,8 @@ class TensorFlowLearner(ABC):
 
     def describe(self, memory: ReplayBuffer | None = None) -> str:
         """Returns a line that says how gradient steps are computed."""
-        way = "blocks of gradient steps as graphs" if self.graphed else "one operation at a time"
-        return f"TensorFlow {tf.__version__} on {self.device}, {way}"
+        way = "a block of steps as one graph" if self.graphed else "one operation at a time"
+        return f"gradient steps on {self.device}: TensorFlow {tf.__version__}, {way}"
 
     def versions(self) -> dict[str, str]:
         """Returns the versions of what computes."""

@@ -309,16 +309,16 @@ class MlpPolicy(tf.Module):
     def observe(self, observation: Observation) -> None:
         """Takes training observations, numpy arrays, into the normaliser's statistics."""
         if type(self.normalizer) is not IdentityNormalizer:  # for which flattening, at each step, would be in vain
-            self.normalizer.observe(self._flatten_arrays(observation))
+            self.normalizer.observe(self.flatten_arrays(observation))
 
-    def _flatten_arrays(self, observation: Observation) -> Array:
-        """See `flatten`."""
+    def flatten_arrays(self, observation: Observation) -> Array:
+        """Does what `flatten` does, to numpy arrays."""
         parts = observation if isinstance(observation, dict) else {"": observation}
-        flat = [
-            parts[key].reshape(len(parts[key]), -1).astype(np.float32) / np.float32(input_scale(box))
-            for key, box in self._boxes.items()
-        ]
-        return np.concatenate(flat, axis=1)
+        flat = []
+        for key, box in self._boxes.items():
+            part = parts[key].reshape(len(parts[key]), math.prod(box.shape)).astype(np.float32, copy=False)
+            flat.append(part if input_scale(box) == 1.0 else part / np.float32(input_scale(box)))
+        return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
 
 
 class GSDEPolicy(MlpPolicy):

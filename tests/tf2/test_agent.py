@@ -99,7 +99,8 @@ def test_training_moves_every_part_and_logs(trained: dict[str, Any], name: str) 
     assert action.dtype == np.float32
     assert (np.abs(action) <= 2.0).all()
     assert (model.predict(OBSERVATIONS)[0] != action).all()
-    assert model._learner.describe().startswith(f"TensorFlow {tf.__version__} on CPU:0, one operation at a time")
+    expected = f"gradient steps on CPU:0: TensorFlow {tf.__version__}, one operation at a time"
+    assert model._learner.describe(model.replay_buffer) == expected
     assert model._learner.versions() == {"tensorflow": tf.__version__}
 
 
