@@ -73,6 +73,16 @@ def peers(python: Path) -> list[Library]:
     return [Library("SB3", "stable_baselines3", python), Library("SBX", "sbx", python)]
 
 
+def gpu_peers(python: Path) -> list[Library]:
+    """Returns what ours is measured against on a GPU; see `benchmarks.graphed_torch` for the last two."""
+    here = Path(sys.executable)
+    return [
+        Library("SB3", "stable_baselines3", python),
+        Library("torch graphs", "torch", here),
+        Library("torch compiled graphs", "torch", here, {"compiled": True}),
+    ]
+
+
 def installed(libraries: Iterable[Library]) -> list[Library]:
     """Returns those libraries that are there; says of them what versions they are, and of the others what is missing.
 
@@ -276,7 +286,7 @@ def comparison(
     """Returns a table of what was found of each library, and of the ratios between ours and the others.
 
     Args:
-        found: Of each row, each label's values, round by round.
+        found: Of each row, each label's values, round by round; the first row has all labels.
         write: Writes a value.
         inverse: Whether the ratios are ours / theirs, not theirs / ours.
     """
@@ -288,8 +298,12 @@ def comparison(
         pairs = [(mine, label) for label, mine in pairs]
     rows = [["", *labels, *(f"{top} / {bottom}" for top, bottom in pairs)]]
     for name, values in found.items():
-        medians = [write(float(np.median(values[label]))) for label in labels]
-        rows.append([name, *medians, *(spread(ratios(values[top], values[bottom])) for top, bottom in pairs)])
+        medians = [write(float(np.median(values[label]))) if label in values else "" for label in labels]
+        compared = [
+            spread(ratios(values[top], values[bottom])) if top in values and bottom in values else ""
+            for top, bottom in pairs
+        ]
+        rows.append([name, *medians, *compared])
     return table(rows)
 
 

@@ -68,6 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--zoo", action="store_true", help="the zoo file's hyperparameters, not the defaults")
     parser.add_argument("--against", choices=[name for name in NAMES if name != "slc_agents"], help="another library")
     parser.add_argument("--common", action="store_true", help="the settings of --against, for our library alone")
+    parser.add_argument("--device", default="cpu", help="of ours (default: %(default)s)")
     parser.add_argument("--compute-kwargs", type=json.loads, help="our compute_kwargs, as JSON")
     parser.add_argument("--total-timesteps", type=int, help="default: what the settings say")
     parser.add_argument("--start-steps", type=int, default=0, help="random steps at first, with --against")
@@ -100,13 +101,15 @@ def make_jobs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "eval_freq": options.eval_freq,
                 "eval_episodes": 5,
                 "final_episodes": options.episodes or (20 if settings == "common" else 50),
+                **({"device": options.device} if options.device != "cpu" else {}),
                 **({"compute_kwargs": options.compute_kwargs} if options.compute_kwargs else {}),
             }
 
 
 def train(job: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Returns the result of one training, which is only done where it isn't there yet."""
-    how = "".join(f"_{key}={value}" for key, value in job.get("compute_kwargs", {}).items())
+    ours = {**job.get("compute_kwargs", {}), **({"device": job["device"]} if "device" in job else {})}
+    how = "".join(f"_{key}={value}" for key, value in ours.items())
     name = f"{job['env_id'].replace('/', '__')}_{job['settings']}{how}_{job['library']}_{job['seed']}.json"
     path: Path = options.results / name
     result = read(path)

@@ -1,4 +1,4 @@
-"""How each library is told to do the same thing: the same nets, batch, ratio and optimiser's rates, on the CPU.
+"""How each library is told to do the same thing: the same nets, batch, ratio and optimiser's rates, on one device.
 
 Used by `benchmarks.workers`, in whose process one of these libraries is imported.
 """
@@ -29,6 +29,7 @@ class Setting:
     hidden: tuple[int, ...] = (256, 256)
     n_critics: int = 2
     replay_size: int = 100_000
+    device: str = "cpu"  # or "cuda"
 
 
 class Step(NamedTuple):
@@ -50,7 +51,10 @@ class Library(ABC):
 
     Attributes:
         model: The agent, once `make_agent` has made it.
+        only_updates: Whether gradient steps are all that it can do.
     """
+
+    only_updates = False
 
     def __init__(self, setting: Setting, extras: Mapping[str, Any]) -> None:
         self.setting = setting
@@ -76,6 +80,13 @@ class Library(ABC):
     @abstractmethod
     def update(self, n: int) -> None:
         """Does `n` gradient steps in one call."""
+
+    def wait(self) -> None:
+        """Waits until all that was asked of a GPU is done."""
+        if self.setting.device != "cpu":
+            import torch
+
+            torch.cuda.synchronize()
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -159,7 +170,7 @@ class SlcAgents(Library):
             lr_decay_type="constant",
             num_test_episodes=0,
             seed=0,
-            device="cpu",
+            device=setting.device,
             **self.extras,
         )
 
@@ -217,14 +228,15 @@ class StableBaselines3(Library):
             gradient_steps=-1,  # as many as there were environment steps
             learning_starts=0,
             seed=0,
-            device="cpu",
+            device=setting.device,
             **self.extras,
         )
 
     def make_buffer(self) -> Any:  # noqa: D102
         from stable_baselines3.common.buffers import ReplayBuffer  # SBX has the same
 
-        return ReplayBuffer(self.setting.replay_size, *self.spaces(), device="cpu", n_envs=self.setting.n_envs)
+        setting = self.setting
+        return ReplayBuffer(setting.replay_size, *self.spaces(), device=setting.device, n_envs=setting.n_envs)
 
     def add(self, buffer: Any, step: Step) -> None:  # noqa: D102
         infos = [{"TimeLimit.truncated": bool(truncated)} for truncated in step.truncated]
@@ -262,10 +274,18 @@ class SBX(StableBaselines3):
         jax.block_until_ready((self.model.policy.actor_state.params, self.model.policy.qf_state.params))
 
 
+def plain_torch(setting: Setting, extras: Mapping[str, Any]) -> Library:
+    """Plain torch with CUDA graphs."""
+    from benchmarks.graphed_torch import GraphedTorch
+
+    return GraphedTorch(setting, extras)
+
+
 LIBRARIES: dict[str, Callable[[Setting, Mapping[str, Any]], Library]] = {
     "slc_agents": SlcAgents,
     "stable_baselines3": StableBaselines3,
     "sbx": SBX,
+    "torch": plain_torch,
 }
 
 

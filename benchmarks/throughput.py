@@ -4,6 +4,7 @@ r"""How fast is training, against Stable-Baselines3 and SBX in the same minutes 
     python -m benchmarks.throughput
     python -m benchmarks.throughput --env-ids HalfCheetah-v5 Humanoid-v5 --threads 2 1 --batch-sizes 256 1024
     python -m benchmarks.throughput --sweep --json figures.json
+    python -m benchmarks.throughput --device cuda    # against CUDA graphs in plain torch, instead of SBX
 
 Each library runs in a process of its own, with the same nets, batch, environment and processors, and a replay buffer
 that is full. They are timed in turn, round after round; what counts are the ratios within a round, as median and range.
@@ -60,18 +61,21 @@ def main() -> None:
         raise SystemExit(f"--only {' '.join(options.only)}: no such measure. They are: {'; '.join(MEASURES)}")
     machine = harness.machine()
     print(machine)
-    libraries = harness.installed([*map(harness.ours, options.precisions), *harness.peers(options.peers)])
+    peers = (harness.peers if options.device == "cpu" else harness.gpu_peers)(options.peers)
+    libraries = harness.installed([*map(harness.ours, options.precisions), *peers])
     versions = {library.label: harness.probe(library) for library in libraries}
     print(f"{options.rounds} rounds; median times; ratios as median (range)")
     results: list[tuple[Setting, Times]] = []
     for values in harness.sweep(axes, options.all):
-        setting = Setting(**values)
+        setting = Setting(**values, device=options.device)
         print(f"\n{describe(setting)}", flush=True)
         found = {}
         with harness.workers(libraries, "throughput", setting) as workers:
+            known = {label: worker.ask("measures") for label, worker in workers.items()}
             for name in measures:
                 print(f"  {name} ...", file=sys.stderr, flush=True)  # it takes a while
-                found[name] = harness.compare(workers, name, options.rounds, options.seconds)
+                able = {label: worker for label, worker in workers.items() if name in known[label]}
+                found[name] = harness.compare(able, name, options.rounds, options.seconds)
         print(harness.comparison(found), flush=True)
         results.append((setting, found))
         if options.json is not None:
@@ -95,6 +99,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="measures whose name has one of these")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, about (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write all times into this file")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     parser.add_argument("--precisions", nargs="+", default=["float32"], help="of ours: float32 (default), bfloat16")
     harness.add_arguments(parser, rounds=7)
     return parser.parse_args()
@@ -111,9 +116,9 @@ def chosen(options: argparse.Namespace, name: str) -> list[Any]:
 def describe(setting: Setting) -> str:
     """Says in one line what is measured."""
     return (
-        f"{setting.env_id}, {setting.threads} thread(s), batch {setting.batch_size}, {setting.n_envs} environment(s), "
-        f"hidden layers {'-'.join(map(str, setting.hidden))}, {setting.n_critics} critics, "
-        f"{setting.replay_size:,} transitions"
+        f"{setting.env_id}, {setting.device}, {setting.threads} thread(s), batch {setting.batch_size}, "
+        f"{setting.n_envs} environment(s), hidden layers {'-'.join(map(str, setting.hidden))}, "
+        f"{setting.n_critics} critics, {setting.replay_size:,} transitions"
     )
 
 

@@ -54,7 +54,7 @@ def slc_agents(job: dict[str, Any], recorder: Recorder) -> str:
     """Our SAC, by the settings that the job names."""
     import slc_agents as library
 
-    settings: dict[str, Any] = {"seed": job["seed"], "num_test_episodes": 0, "device": "cpu"}
+    settings: dict[str, Any] = {"seed": job["seed"], "num_test_episodes": 0, "device": job.get("device", "cpu")}
     settings |= {"compute_kwargs": job.get("compute_kwargs", {})}
     if job["settings"] == "common":
         settings |= {"start_steps": job["start_steps"], "update_after": job["start_steps"], "alpha": 1.0}

@@ -43,13 +43,16 @@ class Program:
     asked: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 
 
-def repeat(call: Callable[[], object], each: int = 1) -> Callable[[int], int]:
-    """Returns what makes a call until `n` are done, of which a call does `each`."""
+def repeat(
+    call: Callable[[], object], each: int = 1, wait: Callable[[], object] = lambda: None
+) -> Callable[[int], int]:
+    """Returns what makes a call until `n` are done, of which a call does `each`, and waits until they are computed."""
 
     def measure(n: int) -> int:
         calls = -(-n // each)
         for _ in range(calls):
             call()
+        wait()
         return calls * each
 
     return measure
@@ -64,23 +67,26 @@ def throughput(library: Library) -> Program:
     library.make_agent()
     buffer = library.model.replay_buffer
     library.fill(buffer)
+    updates = {
+        "gradient step, 1 a call": repeat(lambda: library.update(1), wait=library.wait),
+        f"gradient step, {BLOCK} a call": repeat(lambda: library.update(BLOCK), BLOCK, library.wait),
+    }
+    if library.only_updates:
+        return Program(updates, {"measures": lambda: [*updates]})
     library.learn(1)  # makes what a library only makes when training starts
     generator = np.random.default_rng(0)
     observation_space, _ = library.spaces()
     one, many = (random_observations(observation_space, shape, generator) for shape in ((), (MANY,)))
     steps = itertools.cycle(list(library.episode(seed=0)))
-    return Program(
-        timed={
-            "gradient step, 1 a call": repeat(lambda: library.update(1)),
-            f"gradient step, {BLOCK} a call": repeat(lambda: library.update(BLOCK), BLOCK),
-            "learn(), per step": library.learn,
-            "predict 1, deterministic": repeat(lambda: library.predict(one, True)),
-            "predict 1, sampled": repeat(lambda: library.predict(one, False)),
-            f"predict {MANY}, deterministic": repeat(lambda: library.predict(many, True)),
-            "buffer add, per transition": repeat(lambda: library.add(buffer, next(steps)), setting.n_envs),
-            "buffer sample, a minibatch": repeat(library.sample),
-        }
-    )
+    timed = updates | {
+        "learn(), per step": library.learn,
+        "predict 1, deterministic": repeat(lambda: library.predict(one, True)),
+        "predict 1, sampled": repeat(lambda: library.predict(one, False)),
+        f"predict {MANY}, deterministic": repeat(lambda: library.predict(many, True)),
+        "buffer add, per transition": repeat(lambda: library.add(buffer, next(steps)), setting.n_envs),
+        "buffer sample, a minibatch": repeat(library.sample),
+    }
+    return Program(timed, {"measures": lambda: [*timed]})
 
 
 def memory(library: Library) -> Program:

@@ -25,8 +25,8 @@ class ComputeOptions:
         matmul: Who multiplies float32 matrices on the CPU: torch's default, or oneDNN.
         fused: Whether the usual networks run as single nodes of autograd with derivatives written by hand.
         graphs: Whether gradient steps are recorded and replayed as a whole, where the policy allows it: on the CPU as
-            TorchScript, on a CUDA device as CUDA graphs. By itself, that is done on the CPU where all networks are
-            fused; not on a CUDA device, as long as it hasn't been tried on one.
+            TorchScript, on a CUDA device as CUDA graphs. By itself, that is done on a CUDA device, and on the CPU where
+            all networks are fused.
         replay_on_device: Whether the device has a copy of the replay buffer, to gather minibatches there. By itself, a
             CUDA device has where the copy takes no more than half of its memory.
 

@@ -136,8 +136,7 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
             stacklevel=2,
         )
     networks: Networks = "fused" if options.fused and device.type in ("cpu", "cuda") else "ordinary"
-    wanted = options.graphs if options.graphs is not None else device.type == "cpu"
-    graphed = wanted and device.type in ("cpu", "cuda") and all(map(is_known, policy.modules()))
+    graphed = options.graphs is not False and device.type in ("cpu", "cuda") and all(map(is_known, policy.modules()))
     return ComputePlan(device, options.precision, networks, threads, matmul, graphed)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slc_agents.pytorch.accelerate import is_known
 from slc_agents.pytorch.batches import send_into, to_tensor
 from slc_agents.pytorch.optimizer import by_type, merge_runs, move_together
+from slc_agents.pytorch.parts import Parts
 from slc_agents.pytorch.policies import FOR_LEARNING, GSDEPolicy, MlpPolicy
 from slc_agents.transition import Observation
 
@@ -51,16 +52,17 @@ class ActingCopy(ActingPolicy):
     """
 
     def __init__(self, policy: nn.Module) -> None:
+        device = next(policy.parameters()).device
         duplicate: Any = copy.deepcopy(policy)
         for name in FOR_LEARNING:
             if hasattr(duplicate, name):
                 setattr(duplicate, name, None)
         super().__init__(duplicate.requires_grad_(False).cpu(), torch.device("cpu"))
         for group in by_type(self.policy.actor.parameters()):
-            move_together(group)
+            move_together(group, pinned=device.type == "cuda")  # a GPU writes into such memory by itself
         self.learned: Any = policy
+        self._parts: Parts | None = None  # of the policy, when it was last copied
         self._pairs: list[tuple[Tensor, Tensor]] = []
-        self._addresses: list[int] = []
         self._versions: list[int] = []
 
     def outdate(self) -> None:
@@ -69,11 +71,12 @@ class ActingCopy(ActingPolicy):
 
     def follow(self) -> None:
         """See `ActingPolicy.follow`. Who writes to the policy's parameters by torch's own means is noticed too."""
-        addresses = [tensor.data_ptr() for tensor in _acting_tensors(self.learned)]
-        if addresses != self._addresses:
+        parts = self._parts
+        if parts is None or not parts.are_current():
+            parts = self._parts = Parts(self.learned, (self.learned.normalizer, self.learned.actor))
             pairs = zip(_acting_tensors(self.policy), _acting_tensors(self.learned), strict=True)
-            self._pairs, self._addresses, self._versions = merge_runs([*pairs]), addresses, []
-        versions = self._versions_now()
+            self._pairs, self._versions = merge_runs([*pairs]), []
+        versions = [tensor._version for tensor in parts.tensors]
         if versions != self._versions:
             with torch.no_grad():
                 for ours, theirs in self._pairs:
@@ -88,10 +91,8 @@ class ActingCopy(ActingPolicy):
             super().observe(observation)
             for buffer, learned in zip(ours, theirs, strict=True):
                 send_into(learned, buffer.numpy())
-            self._versions = self._versions_now()
-
-    def _versions_now(self) -> list[int]:
-        return [tensor._version for tensor in _acting_tensors(self.learned)]
+            if self._parts is not None:
+                self._versions = [tensor._version for tensor in self._parts.tensors]
 
 
 def _acting_tensors(policy: Any) -> list[Tensor]:

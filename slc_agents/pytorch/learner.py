@@ -126,11 +126,11 @@ class TorchLearner(ABC):
         self.workspace = Workspace(homes)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
-        # Not by itself where networks are ordinary, since what they compute on their way would stay in memory for each
-        # operation; nor where the step is a user's own, whose Python may do another thing each time.
+        # By itself, but on the CPU not where networks are ordinary, since what they compute on their way would stay in
+        # memory for each operation; nor where the step is a user's own, whose Python may do another thing each time.
         packages = {cls.__module__.partition(".")[0] for cls in type(self).__mro__}
         is_ours = packages <= {"slc_agents", "abc", "builtins"}
-        by_itself = networks == "fused" and is_ours
+        by_itself = is_ours and (networks == "fused" or self.device.type == "cuda")
         graphed = self.plan.graphed and (by_itself or self.compute.graphs is True)
         self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
         for name, net in zip(("actor", "critic", "frozen_critic", *self.targets), nets, strict=True):

@@ -13,13 +13,15 @@ from torch.optim.adam import adam
 __all__ = ["NoOptimizer", "Optimizer", "by_type", "lay_out", "merge_runs", "move_together"]
 
 ALIGNMENT = 64  # bytes; each parameter begins at a multiple, as matrix products like it
+GPU_PIECES = 36  # tensors that one call of Adam's kernel takes
 
 
-def lay_out(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def lay_out(tensors: Sequence[Tensor], pinned: bool = False) -> tuple[Tensor, list[Tensor]]:
     """Makes zeroed memory for tensors of one type and device, side by side.
 
     Args:
         tensors: What there is to be room for.
+        pinned: Whether a GPU shall be able to read and write it by itself, where it is the CPU's.
 
     Returns:
         The memory as one flat tensor, with gaps of zeros, and a contiguous view of it for each of the tensors.
@@ -30,13 +32,18 @@ def lay_out(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     for tensor in tensors:
         starts.append(size)
         size += -(-tensor.numel() // step) * step
-    flat = torch.zeros(size, dtype=first.dtype, device=first.device)
+    flat = torch.zeros(size, dtype=first.dtype, device=first.device, pin_memory=pinned)
     return flat, [flat[i : i + t.numel()].view(t.shape) for i, t in zip(starts, tensors, strict=True)]
 
 
-def move_together(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Moves parameters of one type and device into one piece of memory, which is returned as a flat tensor."""
-    flat, views = lay_out(parameters)
+def move_together(parameters: Sequence[nn.Parameter], pinned: bool = False) -> Tensor:
+    """Moves parameters of one type and device into one piece of memory, which is returned as a flat tensor.
+
+    Args:
+        parameters: They.
+        pinned: See `lay_out`.
+    """
+    flat, views = lay_out(parameters, pinned)
     for parameter, view in zip(parameters, views, strict=True):
         view.copy_(parameter.detach())
         parameter.data = view
@@ -117,14 +124,8 @@ class Optimizer:
         """Moves the parameters by the gradients that they have."""
         idle = [pair for group in self.groups for pair in group.gather_gradients()]
         self.count.add_(1.0)
-        _adam(
-            [group.flat for group in self.groups],
-            [group.gradient for group in self.groups],
-            [group.m for group in self.groups],
-            [group.v for group in self.groups],
-            self.count,
-            self.rate,
-        )
+        flat, gradient, m, v = ([part for group in self.groups for part in group.pieces[i]] for i in range(4))
+        _adam(flat, gradient, m, v, self.count, self.rate)
         for tensor, value in idle:
             tensor.copy_(value)
 
@@ -195,6 +196,11 @@ class _Group:
         self.flat = move_together(self.parameters)
         self.gradient, self.gradients = lay_out(self.parameters)
         self.m, self.v = self.m.to(self.flat), self.v.to(self.flat)
+        # A GPU's kernel takes one of its many processors for each tensor, unless that is very large.
+        n = GPU_PIECES if self.flat.is_cuda else 1
+        step = ALIGNMENT // self.flat.element_size()
+        size = step * max(1, -(-len(self.flat) // (n * step)))
+        self.pieces = [torch.split(whole, size) for whole in (self.flat, self.gradient, self.m, self.v)]
 
     def forget_gradients(self) -> None:
         """Takes the gradients away."""

@@ -54,6 +54,27 @@ def test_peers(name: str) -> None:
     check(json.loads(output.splitlines()[-1]))
 
 
+def test_plain_torch_learns_what_its_buffer_says() -> None:
+    """Where every transition ends with a reward of 1, that is every action's value."""
+    library = LIBRARIES["torch"](Setting("Pendulum-v1", 1, 32, hidden=(16,), replay_size=100), {})
+    library.make_agent()
+    buffer = library.model.replay_buffer
+    library.fill(buffer)
+    buffer[2].fill_(1.0)
+    buffer[4].fill_(1.0)
+
+    def error() -> float:
+        values = library.model._values(library.model.critic, buffer[0], buffer[1])
+        return float((values - 1.0).detach().square().mean())
+
+    before = error()
+    library.update(300)
+    assert error() < 0.8 * before
+    assert library.model.log_alpha.detach() < 0  # above the target entropy, the temperature falls
+    with pytest.raises(NotImplementedError):
+        library.save(Path())
+
+
 def test_an_episode_is_one_chain_of_observations() -> None:
     steps = list(LIBRARIES["slc_agents"](Setting("Pendulum-v1", n_envs=2), {}).episode(seed=0))
     assert len(steps) == 1_000

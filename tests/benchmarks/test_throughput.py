@@ -20,8 +20,15 @@ class FakeWorker:
     def __init__(self, library: harness.Library, setting: Setting) -> None:
         self.seconds = (2.0 if library.label == "ours" else 6.0) * setting.batch_size
 
+        self.measures = throughput.MEASURES[: 2 if library.name == "torch" else None]
+
     def time(self, measure: str, n: int) -> float:
+        assert measure in self.measures
         return self.seconds
+
+    def ask(self, what: str) -> list[str]:
+        assert what == "measures"
+        return [*self.measures]
 
 
 @pytest.fixture
@@ -57,6 +64,18 @@ def test_by_default_it_is_one_setting(
     rows = [line for line in output.splitlines() if line.startswith(throughput.MEASURES)]
     assert len(rows) == len(throughput.MEASURES)
     assert all(row.endswith("512.00 s   1536.00 s         3.00") for row in rows)
+
+
+def test_on_a_gpu_the_peers_are_others_and_some_can_do_less(
+    settings: list[Setting], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--device", "cuda", "--only", "gradient step, 1", "learn")
+    assert settings == [Setting(threads=2, device="cuda")]
+    lines = capsys.readouterr().out.splitlines()
+    header, updates, learn = lines[-3:]
+    assert header.split("   ")[-1].strip() == "torch compiled graphs / ours"
+    assert updates.split()[-3:] == ["3.00", "3.00", "3.00"]
+    assert learn.split() == ["learn(),", "per", "step", "512.00", "s", "1536.00", "s", "3.00"]
 
 
 def test_several_values_are_swept_and_written(

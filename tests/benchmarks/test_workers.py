@@ -86,7 +86,7 @@ print(30_000 * program.asked["reserved"](), program.asked["resident"]())
     ).stdout
     reserved, resident = map(float, output.split())
     assert reserved > 30_000_000
-    assert 0.7 < resident / reserved < 1.4
+    assert 0.7 < resident / reserved < 1.9  # what was freed is not always given back
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 DEVICE = torch.device("cuda", 0)
-EAGER, GRAPHED = ComputeOptions(), ComputeOptions(graphs=True)
+EAGER, GRAPHED = ComputeOptions(graphs=False), ComputeOptions()
 POLICIES = [
     (BOX, "MlpPolicy", {"normalize_observations": True}),
     (BOX, "GSDEPolicy", {}),
@@ -122,7 +122,7 @@ def test_it_is_the_same_run_wherever_steps_are_recorded() -> None:
 
 def test_minibatches_from_the_cpu_are_the_same() -> None:
     mirrored = make_learner(*MLP)
-    sent = make_learner(*MLP, ComputeOptions(graphs=True, replay_on_device=False))
+    sent = make_learner(*MLP, ComputeOptions(replay_on_device=False))
     assert_states(train(mirrored), train(sent), atol=0.0)
     assert type(mirrored._batches) is DeviceMemory
     assert type(sent._batches) is HostBatches

@@ -103,7 +103,7 @@ def test_follows_tails_that_grow() -> None:
         driver.step([buffer], ["end", "cut"])
         if step % 20 == 0:
             assert_mirrors(mirror, buffer)
-            lengths.add(len(mirror._tails["state"]))
+            lengths.add(mirror.tensors()[0].shape)
     assert len(lengths) > 2
     assert_mirrors(mirror, buffer)
 
@@ -118,25 +118,36 @@ def test_keeps_every_bit() -> None:
 
 
 def test_copies_no_more_than_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
+    sent: list[tuple[int, ...]] = []
     buffer, driver = make(VECTOR, 1000, 2), Driver(VECTOR, 2)
     mirror = DeviceMemory(buffer, CPU)
     for _ in range(700):
         driver.step([buffer], ["go", "go"])
     assert_mirrors(mirror, buffer)
-    real = device_memory.send_into
-    monkeypatch.setattr(device_memory, "send_into", lambda *args: (sent.append(len(args[1])), real(*args)))
-    assert_mirrors(mirror, buffer)
-    assert sent == []
+    real = device_memory.send
+    monkeypatch.setattr(device_memory, "send", lambda *args: (sent.append(args[0].shape), real(*args))[1])
+    mirror._follow(buffer)
+    width = 2 + 3 + 3  # an observation, an action; a reward, a discount, an end; which is a multiple of 16 bytes
+    pending = [(2,), (2, width)]  # next observations that may have become others
+    assert sent == [*pending, (2, 2)]
+    sent.clear()
     for _ in range(3):
         driver.step([buffer], ["go", "end"])
-    assert_mirrors(mirror, buffer)
-    assert sent == [6] * 5  # of an observation, an action, a reward, an end and an index
+    mirror._follow(buffer)
+    rows = 4  # of the tails: a pending one, and the three of ends
+    assert sent == [(6,), (6, width), (rows,), (rows, width), (2, 8)]
     sent.clear()
     buffer.clear()
     driver.step([buffer], ["go", "go"])
-    assert_mirrors(mirror, buffer)
-    assert sent == [2] * 5
+    mirror._follow(buffer)
+    assert sent == [(2,), (2, width), *pending, (2, 2)]
+
+
+@pytest.mark.parametrize("space", [VECTOR, DICT])
+def test_many_rows_are_sent_in_pieces(monkeypatch: pytest.MonkeyPatch, space: Any) -> None:
+    monkeypatch.setattr(device_memory, "MAX_PINNED_BYTES", 1000)
+    buffer = filled(space, capacity=200, steps=150)
+    assert_mirrors(DeviceMemory(buffer, CPU), buffer)
 
 
 def test_belongs_to_one_buffer_and_does_not_keep_it_alive() -> None:
@@ -167,7 +178,7 @@ def test_minibatches_from_the_cpu_are_the_buffer_s() -> None:
 def test_the_place_follows_from_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = make(VECTOR, 2**20)
     size = mirror_bytes(buffer)
-    assert size == 2**20 * (2 * 4 + 3 * 4 + 4 + 1 + 4)
+    assert size == 2**20 * ((2 + 3 + 3) * 4 + 8)
     monkeypatch.setattr(device_memory, "total_memory", lambda device: 2 * size)
     assert choose_place(buffer, CUDA, None) == (True, "a copy of the replay buffer there (0.0 GiB)")
     monkeypatch.setattr(device_memory, "total_memory", lambda device: 2 * size - 1)
@@ -190,11 +201,11 @@ def test_elsewhere_there_is_a_mirror_where_it_is_asked_for() -> None:
 
 def test_the_place_does_not_depend_on_what_the_buffer_holds() -> None:
     buffer = make(VECTOR, 500, 2)
-    before = mirror_bytes(buffer)
+    before, reserved = mirror_bytes(buffer), buffer.nbytes
     driver = Driver(VECTOR, 2)
     for _ in range(200):
         driver.step([buffer], ["end", "end"])
-    assert buffer.nbytes > before
+    assert buffer.nbytes > reserved
     assert mirror_bytes(buffer) == before
 
 
