@@ -16,7 +16,7 @@ from slc_agents.seeding import make_seed
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent, AgentLearner
 
-__all__ = ["BACKENDS", "DEFAULT_BACKEND", "POLICIES", "Backend", "check_backend", "make_learner"]
+__all__ = ["BACKENDS", "DEFAULT_BACKEND", "EXPORT_FORMATS", "POLICIES", "Backend", "check_backend", "make_learner"]
 
 Backend: TypeAlias = Literal["pytorch", "tf2"]
 
@@ -27,6 +27,11 @@ POLICIES: dict[Backend, str] = {
     "tf2": '`"MlpPolicy"`, `"GSDEPolicy"`',
 }
 DEFAULT_BACKEND: Backend = "pytorch"
+# What each exports to, so that one can say what is the other's: suffixes by the names of formats.
+EXPORT_FORMATS: dict[Backend, dict[str, str]] = {
+    "pytorch": {"torchscript": ".pt", "onnx": ".onnx", "torch_export": ".pt2"},
+    "tf2": {"saved_model": ".savedmodel", "tflite": ".tflite"},
+}
 
 
 def check_backend(backend: Any) -> Backend:

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from slc_agents.agents.backend import DEFAULT_BACKEND, POLICIES, Backend
+from slc_agents.agents.backend import DEFAULT_BACKEND, EXPORT_FORMATS, POLICIES, Backend
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, versions, write_agent
 from slc_agents.buffers import ReplayBuffer
@@ -845,7 +845,15 @@ class Agent(ABC, Generic[ConfigT]):
             raise ValueError(
                 f"format={format!r}, path={os.fspath(path)!r}: allowed are "
                 + ", ".join(f"{name} ({suffix})" for name, suffix in suffixes.items())
-                + f", of the {self.backend} agents"
+                + _whose_format(self.backend, format, target.suffix)
             )
         self._learner.check_export(chosen)
         return target if target.suffix else target.with_name(target.name + suffixes[chosen]), chosen
+
+
+def _whose_format(own: Backend, format: str | None, suffix: str) -> str:
+    """Says which other backend exports to a format, or to the one that a suffix means; nothing if none does."""
+    for backend, formats in EXPORT_FORMATS.items():
+        if backend != own and (format in formats or (format is None and suffix in formats.values())):
+            return f". The {backend} agents export to it: save this one, and load(path, backend={backend!r})"
+    return ""

@@ -20,6 +20,10 @@ __all__ = ["LAC", "SAC"]
 # What TensorFlow tells the terminal of its build while it is imported is no news; warnings and errors are. That it uses
 # oneDNN, it says in any case.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# How many threads compute is said for all backends in one way; TensorFlow would take all processors.
+if "OMP_NUM_THREADS" in os.environ:
+    for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_name, os.environ["OMP_NUM_THREADS"])
 
 
 def __getattr__(name: str) -> Any:

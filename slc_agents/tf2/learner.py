@@ -338,10 +338,7 @@ def _move(target: tf.Variable, followed: tf.Variable, polyak: float) -> None:
 
 def _check_compute(compute: ComputeOptions) -> None:
     """Raises a `ConfigError` where something is asked for that TensorFlow has no choice of."""
-    remedies = {
-        "num_threads": "TensorFlow's threads are the process's: set OMP_NUM_THREADS, or call "
-        "tf.config.threading.set_intra_op_parallelism_threads before the first agent is made"
-    }
+    remedies = {"num_threads": "TensorFlow's threads are the process's: set OMP_NUM_THREADS before it starts"}
     for field in fields(compute):
         value = getattr(compute, field.name)
         if field.name != "graphs" and value != field.default:

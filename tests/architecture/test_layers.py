@@ -106,6 +106,8 @@ def test_what_is_wrong_would_be_found(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     wrong = {
         "pytorch": "from slc_agents.training.loop import TrainingLoop",
+        "tf2": "import torch",
+        "learner": "import tensorflow",
         "training": "def f():\n    from slc_agents.pytorch import sac",
         "callbacks": "import slc_agents.training.loop",
         "buffers": "from slc_agents import zoo",
@@ -159,7 +161,20 @@ def test_the_package_itself_imports_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["schedulers", "buffers", "callbacks", "policies", "evaluation", "envs", "zoo", "tuning", "compat"]
+    "module",
+    [
+        "schedulers",
+        "buffers",
+        "callbacks",
+        "policies",
+        "evaluation",
+        "envs",
+        "zoo",
+        "tuning",
+        "compat",
+        "tf2",
+        "learner",
+    ],
 )
 def test_public_modules_cost_no_backend(module: str) -> None:
     loaded = loaded_by(f"import slc_agents.{module}")
@@ -169,3 +184,4 @@ def test_public_modules_cost_no_backend(module: str) -> None:
 
 def test_making_the_agent_s_class_known_costs_no_backend() -> None:
     assert not loaded_by("from slc_agents import SAC, SACConfig, load; SACConfig(lr_a=1e-3)") & BACKENDS
+    assert not loaded_by("from slc_agents.tf2 import SAC, LAC; SAC.config_class(lr_a=1e-3)") & BACKENDS

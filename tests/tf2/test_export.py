@@ -15,6 +15,7 @@ import pytest
 from gymnasium.spaces import Box, Dict
 
 import slc_agents
+from slc_agents.agents.backend import EXPORT_FORMATS
 from slc_agents.agents.files import KnownSpaces
 from slc_agents.errors import ExportError
 from slc_agents.tf2 import LAC, SAC
@@ -188,11 +189,14 @@ def test_what_was_written_wrongly_is_noticed(tmp_path: Path, monkeypatch: pytest
     ("path", "format"), [("a.pt", None), ("a.onnx", None), ("a", "torchscript"), ("a.tflite", "saved_model")]
 )
 def test_formats_of_the_other_backend_are_refused(tmp_path: Path, path: str, format: str | None) -> None:
-    with pytest.raises(ValueError, match=r"saved_model \(\.savedmodel\), tflite \(\.tflite\), of the tf2 agents"):
+    theirs = format != "saved_model"
+    hint = r"\. The pytorch agents export to it: save this one, and load\(path, backend='pytorch'\)" if theirs else ""
+    with pytest.raises(ValueError, match=rf"are saved_model \(\.savedmodel\), tflite \(\.tflite\){hint}$"):
         make().export(tmp_path / path, format)
-    theirs = slc_agents.SAC("MlpPolicy", "Pendulum-v1", policy_kwargs={"hidden_sizes": [4]})
-    with pytest.raises(ValueError, match=r"torchscript \(\.pt\), .*, of the pytorch agents"):
-        theirs.export(tmp_path / "a.savedmodel")
+    torch_model = slc_agents.SAC("MlpPolicy", "Pendulum-v1", policy_kwargs={"hidden_sizes": [4]})
+    with pytest.raises(ValueError, match=r"torchscript \(\.pt\), .*\. The tf2 agents export to it"):
+        torch_model.export(tmp_path / "a.savedmodel")
+    assert {one.backend: one._learner.export_formats for one in (torch_model, make())} == EXPORT_FORMATS
     with pytest.raises(ValueError, match="allowed are saved_model, tflite"):
         export_policy(make().policy, tmp_path / "a", "onnx")
     assert names(tmp_path) == []
