@@ -69,6 +69,7 @@ def make_learner(agent: Agent[Any], algo: str, *, lyapunov: bool = False, **own:
         config.policy_kwargs,
         seed=make_seed(agent.seed, "network"),
         lyapunov=lyapunov,
+        device=device,
     )
     learner: AgentLearner = getattr(_module(agent, algo), f"{algo.upper()}Learner")(
         policy=policy,

@@ -587,6 +587,7 @@ def make_policy(
     seed: int,
     *,
     lyapunov: bool = False,
+    device: torch.device | None = None,
 ) -> nn.Module:
     """Makes a policy from its name or class, with initial weights drawn from a seed.
 
@@ -598,6 +599,7 @@ def make_policy(
         seed: The seed.
         lyapunov: Whether it is for LAC: its critics are then Lyapunov functions, one by default, and its actor has a
             slow copy.
+        device: Where it is to be; None: the CPU.
 
     Raises:
         ValueError: If there is no policy of that name, or a keyword's value is out of range.
@@ -614,7 +616,7 @@ def make_policy(
     for target in ("critic_target", "actor_target"):  # they follow others, whoever made them
         if hasattr(made, target):
             getattr(made, target).requires_grad_(False)
-    return made
+    return made.to(device)
 
 
 def _find_class(policy: str | type[nn.Module]) -> type[nn.Module]:

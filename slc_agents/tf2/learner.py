@@ -6,6 +6,7 @@ one graph, which is made when the first block of its kind comes: the step is a s
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -23,6 +24,7 @@ from slc_agents.errors import ConfigError
 from slc_agents.learner.exploration import ExplorationNoise
 from slc_agents.learner.state import TensorSpec, check_state, moment_name
 from slc_agents.seeding import Stream
+from slc_agents.spaces import observation_boxes, storage_dtype
 from slc_agents.tf2.acting import Acting, count_rows
 from slc_agents.tf2.batches import TensorBatch, gather_block
 from slc_agents.tf2.export import FORMATS, export_policy
@@ -80,6 +82,7 @@ class TensorFlowLearner(ABC):
         self.exploration = ExplorationNoise()
         self.optimizers: dict[str, Optimizer] = {}
         self.acting = Acting(policy, device, graphed=self.graphed)
+        self._transition_bytes = 2 * _n_bytes(self.policy.observation_space) + 4 * (self.n_actions + 3) + 1
         self._metric_steps = 0
         self._blocks: tuple[list[Any], Callable[..., None]] | None = None
         with tf.device(device):
@@ -146,19 +149,13 @@ class TensorFlowLearner(ABC):
                 f"batch_size={self.batch_size}, steps_per_update={n}: a block of gradient steps on such minibatches "
                 f"needs more memory than this machine can give ({error}); lower them"
             ) from error
-        size = self._steps_at_once(memory)
+        size = max(1, MAX_BLOCK_BYTES // (self.batch_size * self._transition_bytes))
         for first in range(0, n, size):
             part = slice(first, first + size)
             with tf.device(self.device):
                 block = gather_block(memory, indices[part]).present()
                 self._block_function(block)(block, tf.convert_to_tensor(noise[part]))
         self._metric_steps += n
-
-    def _steps_at_once(self, memory: ReplayBuffer) -> int:
-        # By the size of the data alone, so that equal runs stay equal.
-        leaves = tf.nest.flatten(gather_block(memory, np.zeros((1, 1), np.int64)).present())
-        n_bytes = sum(leaf.dtype.size * leaf.shape.num_elements() for leaf in leaves)
-        return int(max(1, MAX_BLOCK_BYTES // (n_bytes * self.batch_size)))
 
     def _block_function(self, block: dict[str, Any]) -> Callable[..., None]:
         """Returns what does a block of gradient steps: a graph, where that is wanted, made anew if it wouldn't fit."""
@@ -327,6 +324,12 @@ class TensorFlowLearner(ABC):
         check_state(specs, given)
         for name, variable in wanted.items():
             variable.assign(np.array(given[name], variable.dtype.as_numpy_dtype))
+
+
+def _n_bytes(space: Any) -> int:
+    """Returns how large an observation of a space is in memory."""
+    boxes = observation_boxes(space).values()
+    return sum(math.prod(box.shape) * np.dtype(storage_dtype(box)).itemsize for box in boxes)
 
 
 def _move(target: tf.Variable, followed: tf.Variable, polyak: float) -> None:

@@ -395,6 +395,7 @@ def make_policy(
     seed: int,
     *,
     lyapunov: bool = False,
+    device: str = "CPU:0",
 ) -> tf.Module:
     """Makes a policy from its name or class, with initial weights drawn from a seed.
 
@@ -406,6 +407,7 @@ def make_policy(
         seed: The seed.
         lyapunov: Whether it is for LAC: its critics are then Lyapunov functions, one by default, and its actor has a
             slow copy.
+        device: Where its variables are to be.
 
     Raises:
         ValueError: If there is no policy of that name, or a keyword's value is out of range.
@@ -415,7 +417,7 @@ def make_policy(
     own_copy = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
     passes_on = issubclass(policy_class, MlpPolicy)
     kwargs = keywords(policy_class, own_copy, lyapunov=lyapunov, passes_keywords_on=passes_on)
-    with drawing_from(np.random.default_rng(seed)):
+    with drawing_from(np.random.default_rng(seed)), tf.device(device):
         made = policy_class(observation_space, action_space, **kwargs)
     check_parts(made, lyapunov=lyapunov, base=MlpPolicy, home="slc_agents.tf2.policies")
     return made

@@ -18,6 +18,7 @@ import pytest
 
 import slc_agents
 from slc_agents import load, zoo
+from slc_agents.agents.files import write_packed_agent
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UnsupportedSpaceError
 from slc_agents.policies import MlpPolicy as TorchPolicy
 from slc_agents.tf2 import LAC, SAC
@@ -282,6 +283,18 @@ def test_a_file_of_one_backend_is_the_other_s_too(
     assert type(load(tmp_path / "agent", backend=reads)) is cls  # type: ignore[arg-type]
     # How another backend computes is nothing to this one.
     assert loaded.config.compute_kwargs == (model.config.compute_kwargs if wrote == reads else {})
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_packed_file_is_both_s_too(trained: dict[str, Any], tmp_path: Path, reads: int) -> None:
+    model = trained["LAC tf2"]
+    write_packed_agent(model, tmp_path / "packed.zip", {})
+    loaded = CLASSES["LAC"][reads].load(tmp_path / "packed.zip")
+    expected, _ = model.predict(OBSERVATIONS, deterministic=True)
+    np.testing.assert_allclose(loaded.predict(OBSERVATIONS, deterministic=True)[0], expected, rtol=1e-5, atol=1e-6)
+    tensors = loaded.get_parameters()
+    assert tensors["optimizer/critic/step"] == 0
+    np.testing.assert_array_equal(tensors["actor_target/mean/bias"], tensors["actor/mean/bias"])
 
 
 def test_unknown_backends_are_refused(trained: dict[str, Any], tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def test_a_block_as_a_graph_equals_single_steps(make: str, monkeypatch: pytest.M
             np.testing.assert_allclose(graph[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
     update(3)
-    monkeypatch.setattr("slc_agents.tf2.learner.MAX_BLOCK_BYTES", 2 * 16 * (3 + 2 + 1 + 3 + 1) * 4 + 2 * 16)
+    assert learners[0]._transition_bytes == 45
+    monkeypatch.setattr("slc_agents.tf2.learner.MAX_BLOCK_BYTES", 2 * 16 * 45)
     graph = learners[0]._blocks
     update(5)
     assert learners[0]._blocks is graph  # any number of steps fits
