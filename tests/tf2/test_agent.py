@@ -19,6 +19,7 @@ import pytest
 import slc_agents
 from slc_agents import load, zoo
 from slc_agents.agents.files import write_packed_agent
+from slc_agents.compat.slc import read_weights
 from slc_agents.errors import ArchiveError, ConfigError, MissingDependencyError, UnsupportedSpaceError
 from slc_agents.policies import MlpPolicy as TorchPolicy
 from slc_agents.tf2 import LAC, SAC
@@ -374,6 +375,8 @@ def test_weights_of_stable_learning_control_are_pytorch_s_to_read(tmp_path: Path
     (tmp_path / "torch_save" / "save_info.json").write_text("{}")
     with pytest.raises(ValueError, match="stable-learning-control are read by the PyTorch agents"):
         make(start_policy=str(tmp_path))
+    with pytest.raises(ValueError, match=r"a PyTorch agent is needed, this one is of tf2.*backend='tf2'"):
+        read_weights(tmp_path, make())
     with pytest.raises(FileNotFoundError):
         make(start_policy=str(tmp_path / "missing"))
 
