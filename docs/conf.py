@@ -66,6 +66,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"NDArray|Agent|Backend|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
     ),
+    ("py:.*", r"AgentLike|CopiedEnv|Disturb|Figure"),
     (
         "py:.*",
         r"(Config|Predictor)T|(.*\.)?(Array|Observation|TensorObservation)|.*\.(Agent|AgentConfig|Parameter|ForeignCallbackLike)",

@@ -28,7 +28,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.patches import FancyBboxPatch  # noqa: E402
 
-from slc_agents import zoo  # noqa: E402
+from slc_agents import LAC, zoo  # noqa: E402
+from slc_agents.evaluation import evaluate_robustness, measure_stability  # noqa: E402
 from slc_agents.logger import ConsoleSink, read_progress  # noqa: E402
 from slc_agents.schedulers import ConstantScheduler, ExponentialScheduler, LinearScheduler  # noqa: E402
 
@@ -168,7 +169,35 @@ def _draw_frames(model: Any) -> None:
     save(figure, "pendulum_frames.png")
 
 
-FIGURES = {"rates": draw_rates, "loop": draw_loop, "pendulum": draw_pendulum}
+class Proportional:
+    """Shines light on the oscillator's first gene where its protein is below the reference."""
+
+    def predict(self, observation: Any, state: Any = None, *args: Any) -> tuple[Any, Any]:
+        """Returns the light for observations [n, 8], the last of which is the protein minus the reference."""
+        light = np.zeros((len(observation), 3), np.float32)
+        light[:, 0] = np.clip(-0.1 * observation[:, 7], 0.0, 1.0)
+        return light, state
+
+
+def draw_robustness() -> None:
+    """LAC after a short training, beside a proportional controller, under impulses; and its Lyapunov function."""
+    model = LAC(
+        "MlpPolicy",
+        "slc/Oscillator-v1",
+        alpha3=1.0,
+        horizon_length=5,
+        policy_kwargs={"hidden_sizes": [64, 64]},
+        steps_per_epoch=2_000,
+        num_test_episodes=0,
+        seed=1,
+    ).learn(12_000)
+    result = evaluate_robustness({"LAC": model, "proportional": Proportional()}, "action-impulse")
+    save(result.draw(), "robustness.svg")
+    save(result.draw_trajectories(), "trajectories.png")
+    save(measure_stability(model).draw(), "stability.png")
+
+
+FIGURES = {"rates": draw_rates, "loop": draw_loop, "pendulum": draw_pendulum, "robustness": draw_robustness}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -212,7 +212,7 @@ def to_batch(observation: Any, space: gymnasium.Space[Any]) -> tuple[Observation
 
 
 class ActionScale:
-    """Scales actions from [-1, 1], flat, to an environment's bounds, shape and dtype."""
+    """Scales actions from [-1, 1], flat, to an environment's bounds, shape and dtype, and back."""
 
     def __init__(self, space: spaces.Box) -> None:
         check_action_space(space)
@@ -235,6 +235,11 @@ class ActionScale:
         scaled += self._high_row * weight
         inside = scaled.clip(self._low_row, self._high_row, out=scaled)
         return inside.astype(self._dtype).reshape(len(action), *self._shape)
+
+    def from_env(self, action: Array) -> NDArray[np.float32]:
+        """Maps an environment's actions [B, *shape] to [B, size] in [-1, 1]; those outside its bounds to its bounds."""
+        scaled = (action.reshape(len(action), -1).astype(np.float64) - self.center) / self.half_range
+        return scaled.clip(-1.0, 1.0).astype(np.float32)
 
 
 def space_to_dict(space: gymnasium.Space[Any]) -> dict[str, Any]:

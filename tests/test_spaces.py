@@ -134,6 +134,16 @@ def test_actions_get_their_shape():
     assert ActionScale(space).size == 4
 
 
+def test_actions_come_back():
+    space = spaces.Box(np.array([[-2, 0], [1, -1]], np.float32), np.array([[2, 1], [5, 3]], np.float32))
+    scale = ActionScale(space)
+    action = np.array([[0.5, -1, 0, 1], [-0.25, 0, 0.75, 0.5]], np.float32)
+    assert scale.from_env(scale.to_env(action)).tolist() == action.tolist()
+    outside = np.array([[[7, -7], [3, 1]]], np.float64)
+    assert scale.from_env(outside).tolist() == [[1, -1, 0, 0]]
+    assert scale.from_env(outside).dtype == np.float32
+
+
 # -- observations ------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ import slc_agents
 from slc_agents.agents.backend import DEFAULT_BACKEND, check_backend
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.envs import EnvLike
-from slc_agents.errors import ArchiveError
+from slc_agents.errors import ArchiveError, check_path
 from slc_agents.persistence import (
     Archive,
     Decoder,
@@ -38,7 +38,16 @@ if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
     from slc_agents.agents.config import AgentConfig
 
-__all__ = ["BACKEND", "KnownSpaces", "env_id", "read_agent", "start_from", "write_agent", "write_packed_agent"]
+__all__ = [
+    "BACKEND",
+    "KnownSpaces",
+    "agent_archive",
+    "env_id",
+    "read_agent",
+    "start_from",
+    "write_agent",
+    "write_packed_agent",
+]
 
 AgentT = TypeVar("AgentT", bound="Agent[Any]")
 
@@ -333,12 +342,22 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
         raise ValueError(f"start_policy: {name} doesn't fit this agent: {error}") from error
 
 
+def agent_archive(name: str | os.PathLike[str]) -> Path:
+    """Returns the archive that a text means: a run folder's, a file, or a pretrained agent's, `zoo:sac/Pendulum-v1`.
+
+    Raises:
+        FileNotFoundError: If the zoo has no such agent.
+    """
+    if isinstance(name, str) and name.startswith(ZOO_PREFIX):
+        return pretrained_agent_path(name.removeprefix(ZOO_PREFIX))
+    path = check_path("path", name)
+    return path / AGENT_FILE if path.is_dir() else path
+
+
 def _start_path(start: str) -> Path:
     """Returns the file that a text means; a folder in which there is no agent's file stays as it is."""
-    if start.startswith(ZOO_PREFIX):
-        return pretrained_agent_path(start.removeprefix(ZOO_PREFIX))
-    path = Path(start)
-    return path / AGENT_FILE if (path / AGENT_FILE).is_file() else path
+    path = agent_archive(start)
+    return path if path.exists() else Path(start)
 
 
 def _read_foreign(agent: Agent[Any], path: Path, parts: tuple[str, ...]) -> dict[str, Array] | None:

@@ -8,13 +8,17 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from slc_agents.agents.backend import make_learner
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, LACConfig
 from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
 from slc_agents.callbacks import Callback
 from slc_agents.envs import find_episode_limit
-from slc_agents.errors import ConfigError
+from slc_agents.errors import ConfigError, NonFiniteError
+from slc_agents.spaces import to_batch
+from slc_agents.transition import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +123,37 @@ class LAC(Agent[LACConfig]):
             terminal_target=terminal_target,
             terminal_value=terminal_value,
         )
+
+    def lyapunov_value(self, observation: Any, action: Any) -> Array:
+        """Returns the Lyapunov function L(o, a), of two (LATC) the larger one.
+
+        Args:
+            observation: One observation of the environment, or a batch of them, with a leading dimension.
+            action: The action that is taken there, in the environment's units; with a leading dimension where the
+                observation has one.
+
+        Returns:
+            Values [n], or [] where there is no batch: float32, >= 0, in the unit of the cost.
+
+        Raises:
+            ValueError: If the shapes don't fit.
+            NonFiniteError: If an observation or an action is NaN or infinite.
+        """
+        batch, was_batch = to_batch(observation, self.observation_space)
+        self._check_finite(batch, was_batch)
+        n = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+        actions, shape = np.asarray(action, np.float64), self.action_space.shape or ()
+        if actions.shape != ((n, *shape) if was_batch else shape):
+            for_these = f"{n} observations" if was_batch else "one observation"
+            raise ValueError(
+                f"action: received the shape {actions.shape}; for {for_these} {(n, *shape) if was_batch else shape} is "
+                "needed"
+            )
+        if not np.isfinite(actions).all():
+            raise NonFiniteError(f"action: it is not finite: {action!r:.200}. Give the one that is taken")
+        learner: Any = self._learner
+        values: Array = learner.lyapunov_value(batch, self._scale.from_env(actions.reshape(n, -1)))
+        return values if was_batch else values[0]
 
     def _take_env(self, vector_env: VectorEnv[Any, Any, Any], source: EnvLike) -> None:
         """See `Agent._take_env`; the environment also says how long a last cost can go on."""

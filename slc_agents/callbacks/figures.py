@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slc_agents.drawing import COLORS, Curve, draw_curves, format_number, new_figure, style
 from slc_agents.spaces import observation_boxes
-from slc_agents.transition import Array, Observation, Transition
+from slc_agents.transition import Array, Observation, Step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,9 +53,9 @@ class EpisodeRecorder:
             box.dtype != np.uint8 for box in self._boxes.values()
         )
 
-    def __call__(self, transition: Transition) -> None:
+    def __call__(self, step: Step) -> None:
         """Takes a vector step."""
-        i = self.env_index
+        i, transition = self.env_index, step.transition
         if self.ended or not transition.valid[i]:
             return
         self._keep_state(transition.observation)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from slc_agents.agents.evaluation import score_name
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
-from slc_agents.cli.intervals import confidence_interval
 from slc_agents.cli.multi_seed import MultiSeedPlan, seed_folders
 from slc_agents.drawing import COLORS, GREY, Curve, draw_curves
 from slc_agents.errors import ConfigError, SlcAgentsError
+from slc_agents.intervals import confidence_interval
 from slc_agents.logger import PROGRESS_FILE, read_progress
 from slc_agents.persistence import read_archive
 from slc_agents.zoo import read_config_file

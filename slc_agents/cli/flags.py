@@ -20,14 +20,17 @@ from slc_agents.zoo import parse_yaml
 __all__ = [
     "add_hyperparameters",
     "given_hyperparameters",
+    "numbers",
     "output_file",
     "positive_int",
     "positive_number",
     "seed",
     "suggestion",
+    "whole_numbers",
 ]
 
 PREFIX = "hyperparameter."
+MAX_NUMBERS = 1000  # of a list; more are a slip of the finger
 TEXTS = ("device", "start_policy")  # taken as they stand: a path need not be YAML
 
 
@@ -109,6 +112,43 @@ def positive_number(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: a number above 0 is needed")
     return number
+
+
+def whole_numbers(text: str, what: str) -> tuple[int, ...]:
+    """Reads whole numbers such as `0..4`, `0,3,7` or `0..2,10`.
+
+    Args:
+        text: What was given.
+        what: What one of them is, for error messages.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:\.\.\s*(\d+)\s*)?", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: {part.strip()!r} is neither a {what} nor a range of them; such as 0..4 or 0,3,7 are needed"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise argparse.ArgumentTypeError(f"{text!r}: the range {part.strip()} goes down; {last}..{first} is needed")
+        if last - first + len(found) >= MAX_NUMBERS:
+            raise argparse.ArgumentTypeError(f"{text!r}: these are more than {MAX_NUMBERS} {what}s")
+        found += range(first, last + 1)
+    twice = [number for i, number in enumerate(found) if number in found[:i]]
+    if twice:
+        raise argparse.ArgumentTypeError(f"{text!r}: {what} {twice[0]} is there twice")
+    return tuple(found)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Reads finite numbers such as `0,0.5,1`; the type of an option."""
+    try:
+        read = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        read = (math.nan,)
+    if not all(map(math.isfinite, read)):
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between them are needed, such as 0,0.5,1")
+    return read
 
 
 def seed(text: str) -> int:

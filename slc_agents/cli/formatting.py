@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-__all__ = ["SEE_DEBUG", "count", "duration", "one_line", "plain"]
+__all__ = ["SEE_DEBUG", "count", "duration", "one_line", "plain", "with_interval"]
 
 SEE_DEBUG = " (--debug shows where)"
+NOTHING = 1e-12
 
 
 def count(n: int, what: str) -> str:
     """Returns a number of things: `1 seed`, `1,000 seeds`."""
     return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def with_interval(value: float, low: float, high: float, *, percent: bool = False) -> str:
+    """Returns an estimate with the edges of its interval, where it has one: `1.13 [1.11, 1.16]`, `12% [5%, 20%]`."""
+    if math.isnan(value):
+        return "-"
+    # Of what cancels out, what rounding leaves is no number to show.
+    rounded = [0.0 if abs(number) < NOTHING else number for number in (value, low, high)]
+    texts = [f"{number:.0%}" if percent else f"{number:.4g}" for number in rounded]
+    return texts[0] if math.isnan(low) else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def duration(seconds: float) -> str:

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Makes the parser of all commands."""
-    from slc_agents.cli import enjoy, evaluate, export, plot, report, train, tune, zoo
+    from slc_agents.cli import enjoy, evaluate, export, plot, report, robustness, stability, train, tune, zoo
 
     # Understood before and after the command's name; each parser would overwrite the other's answer with a default.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"slc-agents {slc_agents.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, enjoy, export, plot, report, tune, zoo):
+    for command in (train, evaluate, robustness, stability, enjoy, export, plot, report, tune, zoo):
         command.add_command(commands, common)
     return parser
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,10 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from slc_agents.cli.intervals import confidence_interval
+from slc_agents.cli.flags import whole_numbers
 from slc_agents.cli.launch import Launch
 from slc_agents.cli.run_folder import SEEDS_FILE, RunPlan, write_json
 from slc_agents.errors import ConfigError
+from slc_agents.intervals import confidence_interval
 
 __all__ = [
     "EVALUATION_FILE",
@@ -28,7 +27,6 @@ __all__ = [
 ]
 
 EVALUATION_FILE = "evaluation.json"
-MAX_SEEDS = 1000  # more are a slip of the finger
 
 
 @dataclass(frozen=True)
@@ -87,23 +85,7 @@ def seed_folders(folder: Path) -> dict[int, Path] | None:
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Reads seeds such as `0..4`, `0,3,7` or `0..2,10`; the type of an option."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:\.\.\s*(\d+)\s*)?", part)
-        if match is None:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: {part.strip()!r} is neither a seed nor a range of them; such as 0..4 or 0,3,7 are needed"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise argparse.ArgumentTypeError(f"{text!r}: the range {part.strip()} goes down; {last}..{first} is needed")
-        if last - first + len(seeds) >= MAX_SEEDS:
-            raise argparse.ArgumentTypeError(f"{text!r}: these are more than {MAX_SEEDS} seeds")
-        seeds += range(first, last + 1)
-    twice = [seed for i, seed in enumerate(seeds) if seed in seeds[:i]]
-    if twice:
-        raise argparse.ArgumentTypeError(f"{text!r}: seed {twice[0]} is there twice")
-    return tuple(seeds)
+    return whole_numbers(text, "seed")
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from gymnasium.error import UnregisteredEnv
 
 from slc_agents.agents.backend import BACKENDS
 from slc_agents.agents.base import Agent
+from slc_agents.agents.files import agent_archive
 from slc_agents.agents.loading import AGENTS, load
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.cli.flags import positive_int, seed
@@ -21,9 +22,19 @@ from slc_agents.cli.multi_seed import seed_folders
 from slc_agents.errors import ConfigError
 from slc_agents.persistence import read_archive
 from slc_agents.zoo import agent_path
-from slc_agents.zoo_files import pretrained_agents
+from slc_agents.zoo_files import ZOO_PREFIX, pretrained_agents
 
-__all__ = ["USAGE", "add_agent", "add_agent_options", "agent_file", "importable", "saved_agent"]
+__all__ = [
+    "USAGE",
+    "add_agent",
+    "add_agent_options",
+    "add_episode_options",
+    "agent_file",
+    "agent_files",
+    "explain_unregistered",
+    "importable",
+    "saved_agent",
+]
 
 USAGE = "%(prog)s RUN_OR_ARCHIVE [options]\n       %(prog)s ALGO ENV_ID [options]"
 
@@ -34,7 +45,8 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "agent",
         metavar="RUN_OR_ARCHIVE",
-        help=f"a run folder, or an agent's archive (.zip). Or the algorithm ({algos}) of a pretrained agent of the zoo",
+        help=f"a run folder, or an agent's archive (.zip). Or a pretrained agent of the zoo: its algorithm ({algos}), "
+        f"or its whole name as {ZOO_PREFIX}ALGO/ENV_ID",
     )
     parser.add_argument("of_env", metavar="ENV_ID", nargs="?", help="the environment of a pretrained agent of the zoo")
     parser.add_argument(
@@ -49,12 +61,6 @@ def agent_file(args: argparse.Namespace) -> Path:
         ConfigError: If they name a folder of several seeds, or an agent of the zoo as if it were a file.
         FileNotFoundError: If the zoo has no such agent.
     """
-    path = Path(args.agent)
-    if args.agent in pretrained_agents() and args.of_env is None and not path.exists():
-        raise ConfigError(
-            f"{args.agent}: there is no such file or folder; the zoo's agent of that name is "
-            f"{args.agent.replace('/', ' ', 1)}, as two arguments"
-        )
     is_algo = args.agent.lower() in (name.lower() for name in AGENTS)
     if args.of_env is not None:
         if not is_algo:
@@ -63,22 +69,47 @@ def agent_file(args: argparse.Namespace) -> Path:
                 f"{', '.join(name.lower() for name in AGENTS)}"
             )
         return agent_path(args.agent, args.of_env)
-    if is_algo and not path.exists():
+    if is_algo and not Path(args.agent).exists():
         args.parser.error(
             f"{args.agent}: there is no such file or folder; of an agent of the zoo give the environment too, as in "
             f"{args.agent} Pendulum-v1"
         )
-    seeds = seed_folders(path)
-    if seeds is not None:
+    files = agent_files(args.agent)
+    if len(files) > 1:
+        folders = ", ".join(str(file.parent) for file in files)
+        raise ConfigError(f"{args.agent}: holds several seeds, each with its agent; give one of {folders}")
+    return files[0]
+
+
+def agent_files(name: str) -> list[Path]:
+    """Returns the archives of what a text names: one, or of a multi-seed folder one for each seed.
+
+    Raises:
+        ConfigError: If it is the name of an agent of the zoo, without what says so.
+        FileNotFoundError: If the zoo has no such agent.
+    """
+    if name in pretrained_agents() and not Path(name).exists():
         raise ConfigError(
-            f"{path}: holds several seeds, each with its agent; give one of {', '.join(map(str, seeds.values()))}"
+            f"{name}: there is no such file or folder; the zoo's agent of that name is {ZOO_PREFIX}{name}"
         )
-    return path / AGENT_FILE if path.is_dir() else path
+    seeds = None if name.startswith(ZOO_PREFIX) else seed_folders(Path(name))
+    return [agent_archive(name)] if seeds is None else [folder / AGENT_FILE for folder in seeds.values()]
 
 
 def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None:
     """Adds the options that say which agent, where, how often and how; `episodes` is the default number of these."""
     add_agent(parser)
+    add_episode_options(parser, episodes=episodes)
+
+
+def add_episode_options(parser: argparse.ArgumentParser, *, episodes: int, first_seed: int | None = None) -> None:
+    """Adds the options that say where episodes are played, how many and how.
+
+    Args:
+        parser: The command's parser.
+        episodes: Their default number.
+        first_seed: The default seed; None: from the agent's own.
+    """
     parser.add_argument("--env", metavar="ID", help="id of the environment (default: the one that it was trained on)")
     parser.add_argument(
         "--episodes",
@@ -87,7 +118,10 @@ def add_agent_options(parser: argparse.ArgumentParser, *, episodes: int) -> None
         metavar="N",
         help=f"number of episodes (default: {episodes})",
     )
-    parser.add_argument("--seed", type=seed, metavar="S", help="seed of the episodes (default: from the agent's own)")
+    default = "from the agent's own" if first_seed is None else first_seed
+    parser.add_argument(
+        "--seed", type=seed, default=first_seed, metavar="S", help=f"seed of the episodes (default: {default})"
+    )
     parser.add_argument("--stochastic", action="store_true", help="sample actions, instead of taking the policy's mean")
     parser.add_argument("--device", metavar="NAME", help="where the networks live (default: where they were)")
     parser.add_argument(
@@ -110,17 +144,24 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
     if not isinstance(env_id, str):
         raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
     importable(env_id)
-    try:
+    with explain_unregistered(args, env_id):
         model = load(path, env_id, device=args.device, trust=args.trust, backend=args.backend, n_envs=1)
-    except UnregisteredEnv as error:
-        if args.env is not None:
-            raise
-        raise ConfigError(f"{error} Where a module registers it, name both: --env module:{env_id}") from error
     try:
         yield model, env_id
     finally:
         if model.env is not None:
             model.env.close()
+
+
+@contextmanager
+def explain_unregistered(args: argparse.Namespace, env_id: str) -> Iterator[None]:
+    """Says what to do where the environment that an agent was trained on isn't registered here."""
+    try:
+        yield
+    except UnregisteredEnv as error:
+        if args.env is not None:
+            raise
+        raise ConfigError(f"{error} Where a module registers it, name both: --env module:{env_id}") from error
 
 
 def importable(env_id: str) -> None:

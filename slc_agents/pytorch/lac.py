@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from slc_agents.compute import ComputeOptions
+from slc_agents.pytorch.batches import to_tensor
 from slc_agents.pytorch.learner import TensorBatch, TorchLearner
 from slc_agents.pytorch.multiplier import LearnedMultiplier, make_multiplier
 from slc_agents.seeding import Stream
+from slc_agents.transition import Observation
 
 __all__ = ["LACLearner"]
 
@@ -170,6 +173,14 @@ class LACLearner(TorchLearner):
         """L_λ = -log λ Δ: where L doesn't decrease by enough, λ rises."""
         loss: Tensor = -self.labda.log_value * delta
         return loss
+
+    @torch.no_grad()
+    def lyapunov_value(self, observation: Observation, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns max_i L_i(o, a) [B] of observations [B, *shape] and actions [B, n_actions] in [-1, 1]."""
+        features = self.policy.features(to_tensor(observation, self.device))
+        values: Tensor = self.policy.critic(features, torch.as_tensor(action, device=self.device))  # [n_critics, B]
+        largest: NDArray[np.float32] = values.max(dim=0).values.cpu().numpy()
+        return largest
 
     def modules(self) -> dict[str, nn.Module]:
         """Adds the multipliers to what is learned."""

@@ -13,12 +13,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from slc_agents.compute import ComputeOptions
 from slc_agents.seeding import Stream
+from slc_agents.tf2.batches import to_tensor
 from slc_agents.tf2.learner import TensorBatch, TensorFlowLearner
 from slc_agents.tf2.multiplier import LearnedMultiplier, make_multiplier
 from slc_agents.tf2.networks import Tensor
+from slc_agents.transition import Observation
 
 __all__ = ["LACLearner"]
 
@@ -165,6 +168,14 @@ class LACLearner(TensorFlowLearner):
     def labda_loss(self, delta: Tensor) -> Tensor:
         """L_λ = -log λ Δ: where L doesn't decrease by enough, λ rises."""
         return -self.labda.log_value * delta
+
+    def lyapunov_value(self, observation: Observation, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns max_i L_i(o, a) [B] of observations [B, *shape] and actions [B, n_actions] in [-1, 1]."""
+        with tf.device(self.device):
+            features = self.policy.features(to_tensor(observation))
+            values = self.policy.critic(features, tf.convert_to_tensor(action, tf.float32))  # [n_critics, B]
+            largest: NDArray[np.float32] = tf.reduce_max(values, axis=0).numpy()
+        return largest
 
     def modules(self) -> dict[str, tf.Module]:
         """Adds the multipliers to what is learned."""

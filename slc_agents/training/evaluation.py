@@ -12,7 +12,7 @@ from slc_agents.envs import EnvLike, episode_limit, make_vector_env
 from slc_agents.errors import NonFiniteError, check_flag, check_whole_number
 from slc_agents.spaces import NUMBERS, row_not_finite
 from slc_agents.training.collector import Collector
-from slc_agents.transition import Array, Episode, Transition
+from slc_agents.transition import Array, Episode, Step
 
 __all__ = ["Predictor", "evaluate_policy", "run_episodes"]
 
@@ -98,11 +98,12 @@ def run_episodes(
     deterministic: bool = True,
     seed: int | None = None,
     max_ep_len: int | None = None,
-    on_step: Callable[[Transition], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> list[Episode]:
     """Runs episodes of a policy in a vector environment; see `evaluate_policy`.
 
-    `on_step` is called with each vector step. Of the last environment at least one episode is always seen to its end.
+    `on_step` is called with what each vector step brought. Of the last environment at least one episode is always seen
+    to its end.
     """
     n_episodes = check_whole_number("n_eval_episodes", n_episodes)
     deterministic = check_flag("deterministic", deterministic)
@@ -126,8 +127,8 @@ def run_episodes(
             action, state = np.asarray(answer[0]), answer[1]
             _check_action(action, env, collector.steps)
             transition, ended = collector.step(action)
-            if on_step is not None:
-                on_step(transition)
+            if on_step is not None and collector.last_step is not None:
+                on_step(collector.last_step)
             episode_start = (transition.terminated | transition.truncated) | ~transition.valid
             for episode in ended:
                 if quotas[episode.env_index] > 0:

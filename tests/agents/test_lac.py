@@ -21,7 +21,7 @@ from slc_agents.agents.files import write_packed_agent
 from slc_agents.buffers import FiniteHorizonReplayBuffer
 from slc_agents.callbacks import CallbackLike
 from slc_agents.envs import make_vector_env
-from slc_agents.errors import ArchiveError, ConfigError
+from slc_agents.errors import ArchiveError, ConfigError, NonFiniteError
 from slc_agents.persistence import read_archive
 from slc_agents.pytorch.export.formats import FORMATS
 from tests.support.fingerprint import fingerprint, progress_rows
@@ -308,6 +308,39 @@ def test_packed_it_has_no_target_networks_which_start_as_copies(tmp_path: Path) 
     assert differing(has, was) == {"actor_target", "critic_target"}
     for name in (name for name in has if "_target/" in name):
         np.testing.assert_array_equal(has[name], was[name.replace("_target", "")], err_msg=name)
+
+
+@pytest.mark.parametrize("n_critics", [1, 2])
+def test_its_lyapunov_function_can_be_asked_also_of_a_packed_agent(tmp_path: Path, n_critics: int) -> None:
+    model = make(policy_kwargs={"hidden_sizes": [8, 4], "n_critics": n_critics}).learn(20)
+    write_packed_agent(model, tmp_path / "x.zip", {})
+    rng, weights = np.random.default_rng(0), model.get_parameters()
+    observation, action = rng.normal(size=(5, 2)).astype(np.float32), rng.uniform(-2, 2, (5, 1)).astype(np.float32)
+    values = []
+    for i in range(n_critics):
+        f = np.concatenate([observation, action / 2], axis=1)
+        for layer in (0, 1):
+            f = np.maximum(
+                f @ weights[f"critic/{i}/trunk/{layer}/weight"] + weights[f"critic/{i}/trunk/{layer}/bias"], 0
+            )
+        values.append((f**2).sum(axis=1))
+    for agent in (model, LAC.load(tmp_path / "x.zip")):
+        found = agent.lyapunov_value(observation, action)
+        np.testing.assert_allclose(found, np.max(values, axis=0), rtol=1e-5)
+        assert agent.lyapunov_value(observation[3], action[3]) == pytest.approx(found[3], rel=1e-5)
+
+
+def test_what_its_lyapunov_function_is_asked_must_fit() -> None:
+    model = make()
+    observation, action = np.zeros((3, 2)), np.zeros((3, 1))
+    for one, other in ((observation, action[:2]), (observation[0], action), (observation, action[0])):
+        with pytest.raises(ValueError, match=r"action: received the shape .*; for .* is needed"):
+            model.lyapunov_value(one, other)
+    with pytest.raises(NonFiniteError, match="action: it is not finite"):
+        model.lyapunov_value(observation, action * np.nan)
+    with pytest.raises(NonFiniteError, match="observation 0 of the batch"):
+        model.lyapunov_value(observation * np.nan, action)
+    assert not hasattr(SAC, "lyapunov_value")
 
 
 def test_overrides_start_a_multiplier_afresh(tmp_path: Path) -> None:

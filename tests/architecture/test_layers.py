@@ -16,7 +16,7 @@ ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
     {
         *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute", "learner"),
-        *("yaml_files", "zoo_files", "registration"),
+        *("yaml_files", "zoo_files", "registration", "intervals"),
     },
     {"training", "callbacks", "buffers", "persistence", "envs", "pytorch", "tf2"},
     {"agents"},

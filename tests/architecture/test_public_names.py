@@ -33,7 +33,10 @@ PUBLIC = {
         "VideoCallback",
     ],
     "slc_agents.policies": ["MlpPolicy"],
-    "slc_agents.evaluation": ["evaluate_policy"],
+    "slc_agents.evaluation": [
+        *("evaluate_policy", "evaluate_robustness", "measure_stability", "named_disturbance"),
+        *("DisturbanceFamily", "RobustnessResult", "StabilityResult"),
+    ],
     "slc_agents.envs": ["check_env", "make_vector_env", "record_video"],
     "slc_agents.envs.disturbances": [
         "ActionBias",

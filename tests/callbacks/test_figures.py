@@ -7,12 +7,12 @@ import pytest
 from gymnasium import spaces
 
 from slc_agents.callbacks.figures import EpisodeRecorder, draw_episode, draw_returns
-from slc_agents.transition import Transition
+from slc_agents.transition import Step, Transition
 
 pytest.importorskip("matplotlib")
 
 
-def transition(step, *, ends=False, truncated=False, valid=True, size=2, image=False):
+def vector_step(step, *, ends=False, truncated=False, valid=True, size=2, image=False):
     """A step of two environments; the second shows 10 + step in its first component."""
 
     def observation(number):
@@ -21,7 +21,7 @@ def transition(step, *, ends=False, truncated=False, valid=True, size=2, image=F
             return {"vector": vector, "image": np.zeros((2, 1), np.uint8)}
         return vector
 
-    return Transition(
+    transition = Transition(
         observation(step),
         np.array([[0.0, 0.0], [0.1 * step, -1.0]], np.float32),
         np.array([0.0, 100.0 + step], np.float32),
@@ -30,12 +30,13 @@ def transition(step, *, ends=False, truncated=False, valid=True, size=2, image=F
         np.array([False, truncated]),
         np.array([True, valid]),
     )
+    return Step(transition, [], observation(step + 1), {})
 
 
 def record(n=3, *, size=2, space=None, **kwargs):
     recorder = EpisodeRecorder(space or spaces.Box(-np.inf, np.inf, (size,)), 1)
     for step in range(n):
-        recorder(transition(step, ends=step == n - 1, size=size, **kwargs))
+        recorder(vector_step(step, ends=step == n - 1, size=size, **kwargs))
     return recorder
 
 
@@ -50,11 +51,11 @@ def steps(axes):
 @pytest.mark.parametrize("end", ["ends", "truncated"])
 def test_the_first_episode_of_one_environment_is_recorded(end):
     recorder = EpisodeRecorder(spaces.Box(-1, 1, (2,)), 1)
-    recorder(transition(0))
-    recorder(transition(7, valid=False))  # it only reset itself
+    recorder(vector_step(0))
+    recorder(vector_step(7, valid=False))  # it only reset itself
     assert not recorder.ended
-    recorder(transition(1, **{end: True}))
-    recorder(transition(0))
+    recorder(vector_step(1, **{end: True}))
+    recorder(vector_step(0))
     assert recorder.ended
     assert recorder.rewards == [100.0, 101.0]
     assert np.stack(recorder.actions) == pytest.approx(np.array([[0.0, -1.0], [0.1, -1.0]]))
@@ -64,9 +65,9 @@ def test_the_first_episode_of_one_environment_is_recorded(end):
 def test_dict_observations_are_named_by_their_keys():
     space = spaces.Dict({"b": spaces.Box(-1, 1, (2,)), "a": spaces.Box(-1, 1, (1,))})
     recorder = EpisodeRecorder(space, 1)
-    one = transition(0, ends=True)
+    one = vector_step(0, ends=True).transition
     observation = {"a": np.array([[0.0], [5.0]]), "b": one.observation}
-    recorder(one._replace(observation=observation, next_observation=observation))
+    recorder(Step(one._replace(observation=observation, next_observation=observation), [], observation, {}))
     assert recorder.state_names == ["a[0]", "b[0]", "b[1]"]
     assert recorder.states[0].tolist() == [5, 10, 11]
 

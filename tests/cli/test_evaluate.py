@@ -69,7 +69,10 @@ def test_code_needs_trust(command: Command) -> None:
     assert command("evaluate", "a.zip", "--episodes", 1, "--trust").code == 0
 
 
-def test_an_agent_of_the_zoo_is_named_by_two_arguments(command: Command) -> None:
+def test_an_agent_of_the_zoo_is_named_by_two_arguments_or_with_the_zoos_prefix(command: Command) -> None:
     code, out, err = command("evaluate", "sac/Pendulum-v1")
     assert (code, out) == (1, "")
-    assert "the zoo's agent of that name is sac Pendulum-v1, as two arguments" in err
+    assert "the zoo's agent of that name is zoo:sac/Pendulum-v1" in err
+    lines = [command("evaluate", *name, "--episodes", 1) for name in (["sac", "Pendulum-v1"], ["zoo:sac/Pendulum-v1"])]
+    assert lines[0] == lines[1]
+    assert "mean return" in lines[0].out

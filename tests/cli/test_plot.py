@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from slc_agents.cli import curves
-from slc_agents.cli.intervals import confidence_interval
 from slc_agents.cli.multi_seed import MultiSeedPlan
 from slc_agents.drawing import Curve
+from slc_agents.intervals import confidence_interval
 from slc_agents.logger import CsvSink
 from slc_agents.persistence import write_archive
 

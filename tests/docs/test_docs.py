@@ -294,6 +294,13 @@ def test_table_of_callbacks_has_all() -> None:
     assert set(first_cells("tutorials/callbacks.md", "| callback | what it does |")) == public - {Callback.__name__}
 
 
+def test_table_of_disturbances_has_all() -> None:
+    from slc_agents.evaluation.family import NAMES
+
+    listed = first_cells("guide/robustness.md", "| disturbance | what its size is |")
+    assert listed == [f"{name}NAME" if name.endswith(":") else name for name in NAMES]
+
+
 def test_table_of_logger_kwargs_has_all() -> None:
     from slc_agents.logger import LOGGER_KEYS
 

@@ -18,7 +18,7 @@ from slc_agents import SAC, LACConfig, SACConfig, load
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions
 from slc_agents.errors import ArchiveError, NonFiniteError
-from slc_agents.evaluation import evaluate_policy
+from slc_agents.evaluation import evaluate_policy, evaluate_robustness, measure_stability
 from slc_agents.logger import LOGGER_KEYS
 from slc_agents.pytorch.policies import EncoderPolicy
 
@@ -174,7 +174,8 @@ def test_everything_has_a_case() -> None:
     wanted |= {f"ReplayBuffer.{name}" for name in parameters_of(ReplayBuffer)}
     wanted |= {"FiniteHorizonReplayBuffer.horizon_length"}
     wanted |= {f"ReplayBuffer.add.{name}" for name in parameters_of(ReplayBuffer.add)}
-    wanted |= {f"evaluate_policy.{name}" for name in parameters_of(evaluate_policy)}
+    for function in (evaluate_policy, evaluate_robustness, measure_stability):
+        wanted |= {f"{function.__name__}.{name}" for name in parameters_of(function)}
     for name in callbacks.__all__:
         value = getattr(callbacks, name)
         if inspect.isclass(value) and issubclass(value, callbacks.Callback):

@@ -113,3 +113,13 @@ def test_its_policy_s_metrics_have_the_documented_names(make_lac_learner: Any) -
     assert metrics["labda"] == pytest.approx(0.9, rel=1e-6)
     assert metrics["labda_loss"] == pytest.approx(-np.log(0.9) * metrics["delta"], rel=1e-4)
     assert metrics["lyapunov_value"] > 0
+
+
+def test_the_lyapunov_value_is_the_larger_critic_s(backend: Any, make_lac_learner: Any) -> None:
+    learner = make_lac_learner(n_critics=2)
+    o, a = (np.random.default_rng(i).standard_normal((40, n)).astype(np.float32) for i, n in enumerate((3, 2)))
+    each = backend.array(learner.policy.critic(backend.tensor(o), backend.tensor(a)))
+    assert len({*each.argmax(axis=0)}) == 2
+    value = learner.lyapunov_value(o, a)
+    np.testing.assert_allclose(value, each.max(axis=0), rtol=1e-5)
+    assert value.dtype == np.float32

@@ -151,7 +151,7 @@ def world() -> Iterator[dict[str, Any]]:
     import slc_agents.callbacks as callbacks
     from slc_agents import LAC, SAC, LACConfig, SACConfig, load, schedulers, zoo
     from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
-    from slc_agents.evaluation import evaluate_policy
+    from slc_agents.evaluation import evaluate_policy, evaluate_robustness, measure_stability
 
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -189,6 +189,8 @@ def world() -> Iterator[dict[str, Any]]:
                 "ReplayBuffer": ReplayBuffer,
                 "FiniteHorizonReplayBuffer": FiniteHorizonReplayBuffer,
                 "evaluate_policy": evaluate_policy,
+                "evaluate_robustness": evaluate_robustness,
+                "measure_stability": measure_stability,
                 "MyEnv": PushEnv,
                 "ImageEnv": ImageEnv,
                 "DiscreteEnv": DiscreteEnv,
@@ -979,6 +981,49 @@ def _evaluate_policy() -> Iterator[Case]:
             yield case(argument, f"model, MyEnv, {argument}={value}", TypeError, f"{argument}={value}", "True or False")
 
 
+def _evaluations() -> Iterator[Case]:
+    """Of robustness, and of stability."""
+
+    def case(function: str, argument: str, code: str, error: type[Exception], *words: str, shown: bool = False) -> Case:
+        return Case("Parts", f"{function}.{argument}", f"{function}({code})", error, words, shown)
+
+    name, short = "evaluate_robustness", "'action-bias', env=MyEnv, max_ep_len=3"
+    yield case(name, "agents", f"3, {short}", TypeError, "received 3", "predict")
+    yield case(name, "agents", f"'nothing', {short}", FileNotFoundError, "nothing.zip", "path")
+    yield case(name, "agents", f"{{'a': model, 'b': dict_model}}, {short}", UnsupportedSpaceError, "b:", "the same")
+    yield case(
+        name, "agents", f"{{'a': model, 'b': LAC('MlpPolicy', MyEnv, **small)}}, {short}", ConfigError, "opt_type"
+    )
+    yield case(name, "disturbance", "model, 'wind', env=MyEnv", ValueError, "'wind'", "action-noise", shown=True)
+    yield case(name, "disturbance", "model, 3, env=MyEnv", TypeError, "received 3", "a function")
+    yield case(name, "sizes", f"model, {short}, sizes=[]", ValueError, "sizes=[]", "at least one")
+    for value in ("nan", "'x'", "None"):
+        yield case(name, "sizes", f"model, {short}, sizes=[{value}]", ValueError, f"sizes={value}", "finite number")
+    no_limit = "the environment's episodes have no limit", "--max-ep-len"
+    yield case(name, "max_ep_len", "model, 'action-bias', env=MyEnv", ConfigError, *no_limit)
+    yield case(name, "env", "model, 'action-bias'", ConfigError, "env=None", "id or a factory")
+    yield case(name, "opt_type", f"model, {short}, opt_type='min'", ValueError, "opt_type='min'", "'minimize'")
+    yield case(name, "trust", f"'code.zip', {short}", UntrustedCodeError, "trust=True")
+    yield case(name, "device", f"'agent.zip', {short}, device='tpu'", ValueError, "device='tpu'", "cpu")
+    yield case(name, "progress_bar", f"model, {short}, progress_bar=3", TypeError, "progress_bar=3", "True or False")
+    of_lac, lac = "measure_stability", "LAC('MlpPolicy', MyEnv, **small)"
+    yield case(of_lac, "agent", "model, env=MyEnv", ConfigError, "class SAC", "no Lyapunov function", "LAC", shown=True)
+    yield case(of_lac, "env", lac, ConfigError, "env=None", "id or a factory")
+    yield case(
+        of_lac, "steady_from", f"{lac}, env=MyEnv, max_ep_len=5, steady_from=5", ValueError, "steady_from=5", "1 to 4"
+    )
+    yield case(of_lac, "trust", "'code.zip', env=MyEnv", UntrustedCodeError, "trust=True")
+    yield case(of_lac, "device", "'agent.zip', env=MyEnv, device='tpu'", ValueError, "device='tpu'", "cpu")
+    for function, start in ((name, f"model, {short}"), (of_lac, f"{lac}, env=MyEnv, max_ep_len=3")):
+        bare = start.replace(", max_ep_len=3", "")
+        for argument, value, least in (("n_episodes", "0", 1), ("seed", "-1", 0), ("max_ep_len", "1.5", 1)):
+            code = f"{bare if argument == 'max_ep_len' else start}, {argument}={value}"
+            yield case(function, argument, code, ValueError, f"{argument}={value}", f"at least {least}")
+        yield case(
+            function, "deterministic", f"{start}, deterministic=3", TypeError, "deterministic=3", "True or False"
+        )
+
+
 # -- NaN and infinity --------------------------------------------------------------------------------------------------
 
 
@@ -1046,6 +1091,16 @@ def _commands() -> Iterator[Case]:
         ("slc-agents evaluate sac", 2, ("sac Pendulum-v1",), False),
         ("slc-agents evaluate sac Pendulum-v9", 1, ("sac/Pendulum-v9", "no pretrained agent"), True),
         ("slc-agents evaluate agent.zip Pendulum-v1", 2, ("Pendulum-v1", "'agent.zip'", "sac"), False),
+        ("slc-agents robustness", 2, ("AGENT",), False),
+        ("slc-agents robustness nothing", 1, ("nothing.zip", "path"), False),
+        ("slc-agents robustness agent.zip", 1, ("env=None", "give its id"), False),
+        ("slc-agents robustness agent.zip --sizes 0;1", 2, ("'0;1'", "0,0.5,1"), False),
+        ("slc-agents robustness agent.zip --steps 5..1", 2, ("'5..1'", "1..5"), False),
+        ("slc-agents robustness agent.zip --disturbance wind", 1, ("'wind'", "action-impulse"), False),
+        ("slc-agents robustness sac/Pendulum-v1", 1, ("zoo:sac/Pendulum-v1",), True),
+        ("slc-agents stability", 2, ("RUN_OR_ARCHIVE",), False),
+        ("slc-agents stability zoo:sac/Pendulum-v1", 1, ("class SAC", "no Lyapunov function", "LAC"), False),
+        ("slc-agents stability agent.zip --steady-from 0", 2, ("'0'", "at least 1"), False),
         ("slc-agents zoo", 2, ("ACTION",), False),
         ("slc-agents zoo show sac/Pendulum-v9", 1, ("sac/Pendulum-v9", "did you mean 'sac/Pendulum-v1'"), False),
         ("slc-agents zoo pack agent.zip", 1, ("env=None", "give one"), False),
@@ -1093,5 +1148,6 @@ CASES: tuple[Case, ...] = (
     *_buffers(),
     *_callbacks(),
     *_evaluate_policy(),
+    *_evaluations(),
     *_commands(),
 )

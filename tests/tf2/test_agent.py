@@ -282,6 +282,9 @@ def test_a_file_of_one_backend_is_the_other_s_too(
     np.testing.assert_allclose(loaded.predict(OBSERVATIONS, deterministic=True)[0], expected, rtol=1e-5, atol=1e-6)
     assert type(load(tmp_path / "agent")) is type(model)  # by itself, what wrote it computes
     assert type(load(tmp_path / "agent", backend=reads)) is cls  # type: ignore[arg-type]
+    if name == "LAC":
+        values = [one.lyapunov_value(OBSERVATIONS, expected) for one in (loaded, model)]
+        np.testing.assert_allclose(*values, rtol=1e-4)
     # How another backend computes is nothing to this one.
     assert loaded.config.compute_kwargs == (model.config.compute_kwargs if wrote == reads else {})
 

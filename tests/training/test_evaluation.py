@@ -129,5 +129,5 @@ def test_each_vector_step_is_told_and_the_last_environments_first_episode_whole(
     steps = []
     env = make_vector_env([lambda: ScriptedEnv(0, [2]), lambda: ScriptedEnv(1, [3])])
     run_episodes(Model(), env, n, on_step=steps.append)
-    assert [step.reward.tolist() for step in steps] == [[1, 101], [2, 102], [11, 103]]
-    assert [step.terminated[1] for step in steps] == [False, False, True]
+    assert [step.transition.reward.tolist() for step in steps] == [[1, 101], [2, 102], [11, 103]]
+    assert [step.transition.terminated[1] for step in steps] == [False, False, True]
