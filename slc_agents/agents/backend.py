@@ -57,11 +57,11 @@ def make_learner(agent: Agent[Any], algo: str, *, lyapunov: bool = False, **own:
         MissingDependencyError: If what the backend computes with isn't installed.
     """
     if agent.backend == "tf2":
+        importlib.import_module("slc_agents.tf2")  # which prepares the environment that TensorFlow is imported in
         require("tensorflow", "tf2", "a TensorFlow agent")
     config = agent.config
-    device = _module(agent, "device").resolve_device(
-        config.device
-    )  # first: a wrong one is said before networks are made
+    # First: a wrong device is said before networks are made.
+    device = _module(agent, "device").resolve_device(config.device)
     policy = _module(agent, "policies").make_policy(
         agent.policy_class,
         agent.observation_space,
