@@ -118,8 +118,13 @@ def test_its_policy_s_metrics_have_the_documented_names(make_lac_learner: Any) -
 def test_the_lyapunov_value_is_the_larger_critic_s(backend: Any, make_lac_learner: Any) -> None:
     learner = make_lac_learner(n_critics=2)
     o, a = (np.random.default_rng(i).standard_normal((40, n)).astype(np.float32) for i, n in enumerate((3, 2)))
+    # The second critic is the first one, seen in a mirror: here one is larger, there the other.
+    state = learner.state_dict()
+    first, second = ({k: v for k, v in state.items() if k.startswith(f"critic/{i}/")} for i in (0, 1))
+    mirrored = {k: -v if k.endswith("trunk/0/weight") else v for k, v in first.items()}
+    learner.load_state_dict({**state, **dict(zip(second, mirrored.values(), strict=True))})
     each = backend.array(learner.policy.critic(backend.tensor(o), backend.tensor(a)))
-    assert len({*each.argmax(axis=0)}) == 2
+    assert {*each.argmax(axis=0)} == {0, 1}
     value = learner.lyapunov_value(o, a)
     np.testing.assert_allclose(value, each.max(axis=0), rtol=1e-5)
     assert value.dtype == np.float32
