@@ -549,13 +549,14 @@ class LACConfig(AgentConfig):
     horizon_length: Annotated[Int, Field(ge=0, le=MAX_COUNT)] = 0
     """Steps whose costs the Lyapunov function sums up, without discount. 0: all that follow, discounted by `gamma`."""
 
-    terminal_cost: Literal["absorbing", "zero"] = "absorbing"
-    """What follows after an episode has terminated: `absorbing`, its last cost goes on; `zero`, nothing, which makes
-    ending an episode early cheap. For an infinite horizon; a finite one lets the last cost go on."""
+    terminal_cost: Literal["restart", "absorbing", "zero"] = "restart"
+    """What follows after an episode has terminated: `restart`, an average state, as if the next episode went on from
+    here; `absorbing`, the last cost, for `terminal_horizon` steps; `zero`, nothing, which makes ending an episode early
+    cheap. For an infinite horizon; a finite one lets the last cost go on."""
 
     terminal_horizon: PositiveInt | None = None
-    """For how many steps, the last one included, an absorbing last cost is counted, discounted by `gamma`. None: the
-    length at which episodes are truncated, for ever where there is none."""
+    """For how many steps, the last one included, an absorbing last cost is counted, discounted by `gamma`. It must be
+    given with `terminal_cost="absorbing"`, and there alone."""
 
     rates: ClassVar[tuple[str, ...]] = (*AgentConfig.rates, "lr_labda")
 
@@ -569,16 +570,15 @@ class LACConfig(AgentConfig):
                 f"replay_size={self.replay_size}: with horizon_length={self.horizon_length} and n_envs={self.n_envs} "
                 f"it must hold at least their product, {self.n_envs * self.horizon_length} transitions"
             )
-        if self.horizon_length and (self.terminal_cost, self.terminal_horizon) != ("absorbing", None):
-            name = "terminal_cost" if self.terminal_cost != "absorbing" else "terminal_horizon"
+        if self.horizon_length and self.terminal_cost != "restart":
             raise ConfigError(
-                f"{name}={getattr(self, name)!r}: with horizon_length={self.horizon_length} a last cost goes on to the "
-                "end of that horizon. Leave one of the two out"
+                f"terminal_cost={self.terminal_cost!r}: with horizon_length={self.horizon_length} a last cost goes on "
+                "to the end of that horizon. Leave one of the two out"
             )
-        if self.terminal_horizon is not None and self.terminal_cost == "zero":
+        if (self.terminal_horizon is not None) != (self.terminal_cost == "absorbing"):
             raise ConfigError(
-                f"terminal_horizon={self.terminal_horizon}: with terminal_cost='zero' nothing follows after an end. "
-                "Leave one of the two out"
+                f"terminal_horizon={self.terminal_horizon}, terminal_cost={self.terminal_cost!r}: how long a last cost "
+                "goes on must be said where it does, with terminal_cost='absorbing', and there alone"
             )
 
     @property
@@ -586,23 +586,25 @@ class LACConfig(AgentConfig):
         """What rewards are multiplied by on their way into the memory: there they stay the costs that they are."""
         return 1.0
 
-    def terminal_factors(self, episode_limit: int | None) -> tuple[float, float]:
-        """Returns what the last cost of a terminated episode is multiplied by, to stand for what would follow.
+    @property
+    def terminal_target(self) -> tuple[float, float]:
+        """What the target after a last cost c is made of, for an infinite horizon: parts of c and of an average L."""
+        if self.terminal_cost == "restart":
+            return 1.0, self.gamma
+        return self.absorbing_factor(self.terminal_horizon or 1), 0.0
 
-        Args:
-            episode_limit: Length at which episodes are truncated; None: there is none.
+    @property
+    def terminal_value(self) -> tuple[float, float]:
+        """What stands for L behind a last cost c: parts of c and of an average L."""
+        if self.terminal_cost == "restart" and not self.horizon_length:
+            return 0.0, 1.0
+        return (0.0 if self.terminal_cost == "zero" else self.absorbing_factor(self.terminal_horizon or 1)), 0.0
 
-        Returns:
-            The factor for the target of the last transition (of an infinite horizon), and the one for the value of the
-            Lyapunov function behind it. They are infinite where a last cost is to go on for ever, undiscounted.
-        """
+    def absorbing_factor(self, steps: int) -> float:
+        """Returns how often a cost counts that goes on for a number of steps, in the sums that L stands for."""
         if self.horizon_length:
-            return float(self.horizon_length), float(self.horizon_length)
-        if self.terminal_cost == "zero":
-            return 1.0, 0.0
-        horizon = self.terminal_horizon or episode_limit or math.inf
-        factor = float(horizon) if self.gamma == 1 else (1 - self.gamma**horizon) / (1 - self.gamma)
-        return factor, factor
+            return float(self.horizon_length)
+        return float(steps) if self.gamma == 1 else (1 - self.gamma**steps) / (1 - self.gamma)
 
 
 def _plain(value: Any) -> Any:

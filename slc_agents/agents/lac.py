@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,8 +14,7 @@ from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, LACConfig
 from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
 from slc_agents.callbacks import Callback
-from slc_agents.envs import find_episode_limit
-from slc_agents.errors import ConfigError, NonFiniteError
+from slc_agents.errors import NonFiniteError
 from slc_agents.spaces import to_batch
 from slc_agents.transition import Array
 
@@ -105,13 +103,12 @@ class LAC(Agent[LACConfig]):
             lr_labda_final: float | None = 1e-10,
             lr_labda_decay_type: DecayType | None = None,
             horizon_length: int = 0,
-            terminal_cost: Literal["absorbing", "zero"] = "absorbing",
+            terminal_cost: Literal["restart", "absorbing", "zero"] = "restart",
             terminal_horizon: int | None = None,
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
         config = self.config
-        terminal_target, terminal_value = config.terminal_factors(config.max_ep_len)
         return make_learner(
             self,
             "lac",
@@ -120,8 +117,8 @@ class LAC(Agent[LACConfig]):
             labda=config.labda,
             labda_min=config.labda_min,
             horizon_length=config.horizon_length,
-            terminal_target=terminal_target,
-            terminal_value=terminal_value,
+            terminal_target=config.terminal_target,
+            terminal_value=config.terminal_value,
         )
 
     def lyapunov_value(self, observation: Any, action: Any) -> Array:
@@ -156,18 +153,9 @@ class LAC(Agent[LACConfig]):
         return values if was_batch else values[0]
 
     def _take_env(self, vector_env: VectorEnv[Any, Any, Any], source: EnvLike) -> None:
-        """See `Agent._take_env`; the environment also says how long a last cost can go on."""
-        config = self.config.replace(n_envs=vector_env.num_envs)
-        factors = config.terminal_factors(find_episode_limit(vector_env, config.max_ep_len))
-        if math.inf in factors:
-            raise ConfigError(
-                "gamma=1: this environment's episodes have no limit, so the last cost of one that terminates would go "
-                "on for ever, undiscounted. Give a terminal_horizon or max_ep_len, or gamma < 1, or "
-                "terminal_cost='zero'"
-            )
+        """See `Agent._take_env`; the replay buffer must have room for the horizons of so many environments."""
+        self.config.replace(n_envs=vector_env.num_envs)
         super()._take_env(vector_env, source)
-        learner: Any = self._learner
-        learner.terminal_target, learner.terminal_value = factors
 
     def _make_memory(self, n_envs: int, memory_class: Callable[..., ReplayBuffer] = ReplayBuffer) -> ReplayBuffer:
         horizon_length = self.config.horizon_length

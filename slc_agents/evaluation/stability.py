@@ -161,9 +161,9 @@ def measure_stability(
     """Measures how the Lyapunov function of an agent moves along closed loops from many starts.
 
     Along each episode L(o, a) is taken at the observation and the action there; L' is that of the next step. Behind a
-    truncated episode it is at the last observation, with the policy's action; behind a terminated one it is what stands
-    for it while LAC trains with `terminal_cost="absorbing"`: the last cost going on. Intervals are percentiles of a
-    bootstrap over episodes, for the steps of one aren't independent.
+    truncated episode it is at the last observation, with the policy's action; behind a terminated one it is the last
+    cost going on for as many steps as an episode has, as with `terminal_cost="absorbing"`, so that no death counts as
+    a decrease. Intervals are percentiles of a bootstrap over episodes, for the steps of one aren't independent.
 
     Args:
         agent: An agent with a Lyapunov function, which is LAC; or the path of its run folder or archive, or its name in
@@ -230,7 +230,7 @@ class _Measure:
 
     def __init__(self, model: Any, limit: int, *, deterministic: bool) -> None:
         self.model, self.deterministic = model, deterministic
-        _, self.terminal_factor = model.config.replace(terminal_cost="absorbing").terminal_factors(limit)
+        self.terminal_factor = model.config.absorbing_factor(limit)
 
     def __call__(self, step: Step) -> Mapping[str, Floats]:
         transition = step.transition

@@ -44,9 +44,9 @@ class LACLearner(TorchLearner):
         labda_min: Its lower bound; the upper one is 1.
         horizon_length: Costs in the sums that the critics learn, which the minibatches bring; 0: discounted costs
             without end, which the critics learn from their slow copies.
-        terminal_target: What the last cost of a terminated episode is multiplied by for its target y, where the
-            horizon is infinite.
-        terminal_value: What it is multiplied by to stand for L(o', a') in Δ.
+        terminal_target: What the target y of a transition that terminated is made of, where the horizon is infinite: by
+            what its cost is multiplied, and by what the mean of L̄(o', a') over the others.
+        terminal_value: What stands for its L(o', a') in Δ, likewise.
         generators: Random streams `action` and `learner`.
         compute: What the user has said of how to compute.
     """
@@ -72,8 +72,8 @@ class LACLearner(TorchLearner):
         labda: float,
         labda_min: float,
         horizon_length: int,
-        terminal_target: float,
-        terminal_value: float,
+        terminal_target: tuple[float, float],
+        terminal_value: tuple[float, float],
         generators: Mapping[Stream, np.random.Generator],
         compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     ) -> None:
@@ -135,12 +135,13 @@ class LACLearner(TorchLearner):
 
     @torch.no_grad()
     def infinite_target(self, batch: TensorBatch, noise: Tensor) -> Tensor:
-        """Returns y = c + γ max_i L̄_i(o', a'), a' ~ π̄(·|o'), [B]; of a last cost, a multiple stands for it."""
+        """Returns y = c + γ max_i L̄_i(o', a'), a' ~ π̄(·|o'), [B]; after an end, see `after_end`."""
         next_features = self.policy.features(batch.next_observation)
         next_action, _ = self.actor_target(next_features, noise[2])
         next_value = self.critic_target(next_features, next_action).max(dim=0).values  # [B]
         cost = batch.reward
-        return torch.where(batch.terminated, self.terminal_target * cost, cost + batch.discount * next_value)
+        ended = after_end(self.terminal_target, batch, next_value)
+        return torch.where(batch.terminated, ended, cost + batch.discount * next_value)
 
     def actor_loss(
         self, batch: TensorBatch, noise: Tensor, alpha: Tensor, labda: Tensor, value: Tensor
@@ -159,7 +160,7 @@ class LACLearner(TorchLearner):
         n = len(features)
         next_value = self.frozen_critic(next_features, action[:n]).max(dim=0).values  # [B]
         cost = batch.reward
-        next_value = torch.where(batch.terminated, self.terminal_value * cost, next_value)
+        next_value = torch.where(batch.terminated, after_end(self.terminal_value, batch, next_value), next_value)
         delta = (next_value - value.max(dim=0).values + self.alpha3 * cost).mean()
         mean_log_prob = log_prob[n:].mean()
         return labda * delta + alpha * mean_log_prob, delta.detach(), mean_log_prob.detach()
@@ -185,3 +186,17 @@ class LACLearner(TorchLearner):
     def modules(self) -> dict[str, nn.Module]:
         """Adds the multipliers to what is learned."""
         return {**super().modules(), "alpha": self.alpha, "labda": self.labda}
+
+
+def after_end(parts: tuple[float, float], batch: TensorBatch, next_value: Tensor) -> Tensor:
+    """Returns what stands for a value behind the end of an episode, [B].
+
+    Args:
+        parts: By what the last cost is multiplied, and by what the mean value where episodes go on.
+        batch: The minibatch.
+        next_value: Values at the next observations, [B], of which those behind an end mean nothing.
+    """
+    of_cost, of_mean = parts
+    going_on = batch.terminated.logical_not().to(next_value.dtype)
+    mean = (next_value.detach() * going_on).sum() / going_on.sum().clamp(min=1.0)
+    return of_cost * batch.reward + of_mean * mean

@@ -161,7 +161,11 @@ def _circumstances(learner: TorchLearner, tensors: list[Tensor], batches: Batche
         *map(Tensor.data_ptr, [*tensors, *batches.tensors()]),
         *map(_wants_gradient, tensors),
         *((tensor.shape, tensor.dtype) for tensor in leaves(given)),
-        *(value for name, value in vars(learner).items() if isinstance(value, Real) and not name.startswith("_")),
+        *(
+            value
+            for name, value in vars(learner).items()
+            if isinstance(value, (Real, tuple)) and not name.startswith("_")
+        ),
     ]
 
 

@@ -42,9 +42,9 @@ class LACLearner(TensorFlowLearner):
         labda_min: Its lower bound; the upper one is 1.
         horizon_length: Costs in the sums that the critics learn, which the minibatches bring; 0: discounted costs
             without end, which the critics learn from their slow copies.
-        terminal_target: What the last cost of a terminated episode is multiplied by for its target y, where the
-            horizon is infinite.
-        terminal_value: What it is multiplied by to stand for L(o', a') in Δ.
+        terminal_target: What the target y of a transition that terminated is made of, where the horizon is infinite: by
+            what its cost is multiplied, and by what the mean of L̄(o', a') over the others.
+        terminal_value: What stands for its L(o', a') in Δ, likewise.
         generators: Random streams `action` and `learner`.
         compute: What the user has said of how to compute.
     """
@@ -70,8 +70,8 @@ class LACLearner(TensorFlowLearner):
         labda: float,
         labda_min: float,
         horizon_length: int,
-        terminal_target: float,
-        terminal_value: float,
+        terminal_target: tuple[float, float],
+        terminal_value: tuple[float, float],
         generators: Mapping[Stream, np.random.Generator],
         compute: ComputeOptions = ComputeOptions(),  # noqa: B008 - it is frozen
     ) -> None:
@@ -132,12 +132,13 @@ class LACLearner(TensorFlowLearner):
         return loss, value
 
     def infinite_target(self, batch: TensorBatch, noise: Tensor) -> Tensor:
-        """Returns y = c + γ max_i L̄_i(o', a'), a' ~ π̄(·|o'), [B]; of a last cost, a multiple stands for it."""
+        """Returns y = c + γ max_i L̄_i(o', a'), a' ~ π̄(·|o'), [B]; after an end, see `after_end`."""
         next_features = self.policy.features(batch.next_observation)
         next_action, _ = self.policy.actor_target(next_features, noise[2])
         next_value = tf.reduce_max(self.policy.critic_target(next_features, next_action), axis=0)  # [B]
         cost = batch.reward
-        return tf.where(batch.terminated, self.terminal_target * cost, cost + batch.discount * next_value)
+        ended = after_end(self.terminal_target, batch, next_value)
+        return tf.where(batch.terminated, ended, cost + batch.discount * next_value)
 
     def actor_loss(
         self, batch: TensorBatch, noise: Tensor, alpha: Tensor, labda: Tensor, value: Tensor
@@ -156,7 +157,7 @@ class LACLearner(TensorFlowLearner):
         _, log_prob = self.policy.actor(features, noise[1])
         next_value = tf.reduce_max(self.policy.critic(next_features, next_action), axis=0)  # [B]
         cost = batch.reward
-        next_value = tf.where(batch.terminated, self.terminal_value * cost, next_value)
+        next_value = tf.where(batch.terminated, after_end(self.terminal_value, batch, next_value), next_value)
         delta = tf.reduce_mean(next_value - tf.reduce_max(value, axis=0) + self.alpha3 * cost)
         mean_log_prob = tf.reduce_mean(log_prob)
         return labda * delta + alpha * mean_log_prob, delta, mean_log_prob
@@ -180,3 +181,17 @@ class LACLearner(TensorFlowLearner):
     def modules(self) -> dict[str, tf.Module]:
         """Adds the multipliers to what is learned."""
         return {**super().modules(), "alpha": self.alpha, "labda": self.labda}
+
+
+def after_end(parts: tuple[float, float], batch: TensorBatch, next_value: Tensor) -> Tensor:
+    """Returns what stands for a value behind the end of an episode, [B].
+
+    Args:
+        parts: By what the last cost is multiplied, and by what the mean value where episodes go on.
+        batch: The minibatch.
+        next_value: Values at the next observations, [B], of which those behind an end mean nothing.
+    """
+    of_cost, of_mean = parts
+    going_on = tf.cast(tf.logical_not(batch.terminated), next_value.dtype)
+    mean = tf.reduce_sum(tf.stop_gradient(next_value) * going_on) / tf.maximum(tf.reduce_sum(going_on), 1.0)
+    return of_cost * batch.reward + of_mean * mean

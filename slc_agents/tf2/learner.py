@@ -163,7 +163,9 @@ class TensorFlowLearner(ABC):
             return self._run_steps
         specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype), block)
         # A graph holds fast what Python's numbers were when it was made.
-        numbers = [value for name, value in vars(self).items() if isinstance(value, Real) and not name.startswith("_")]
+        numbers = [
+            value for name, value in vars(self).items() if isinstance(value, (Real, tuple)) and not name.startswith("_")
+        ]
         circumstances = [specs, numbers]
         if self._blocks is None or self._blocks[0] != circumstances:
             noise = tf.TensorSpec([None, self.n_samples, self.batch_size, self.n_actions])

@@ -151,39 +151,21 @@ def test_horizon_length(horizon: int) -> None:
 
 @covers("terminal_cost", "terminal_horizon")
 def test_terminal_cost_and_its_horizon() -> None:
-    limited = gymnasium.wrappers.TimeLimit(CostEnv(), 3)
-    for hyperparameters, env, expected in (
-        ({"gamma": 0.5}, limited, (1.75, 1.75)),
-        ({"gamma": 0.5}, CostEnv(), (2.0, 2.0)),
-        ({"gamma": 0.5, "max_ep_len": 2}, limited, (1.5, 1.5)),
-        ({"gamma": 0.5, "terminal_horizon": 2}, limited, (1.5, 1.5)),
-        ({"terminal_cost": "zero"}, limited, (1.0, 0.0)),
-        ({"horizon_length": 4}, limited, (4.0, 4.0)),
+    absorbing = {"terminal_cost": "absorbing"}
+    for hyperparameters, target, value in (
+        ({"gamma": 0.9}, (1.0, 0.9), (0.0, 1.0)),
+        ({"gamma": 0.5, "terminal_horizon": 3, **absorbing}, (1.75, 0.0), (1.75, 0.0)),
+        ({"gamma": 1.0, "terminal_horizon": 300, **absorbing}, (300.0, 0.0), (300.0, 0.0)),
+        ({"terminal_cost": "zero"}, (1.0, 0.0), (0.0, 0.0)),
     ):
-        learner: Any = make(env, **hyperparameters)._learner
-        assert (learner.terminal_target, learner.terminal_value) == pytest.approx(expected), hyperparameters
+        learner: Any = make(**hyperparameters)._learner
+        assert (learner.terminal_target, learner.terminal_value) == (target, value), hyperparameters
+    assert make(horizon_length=4)._learner.terminal_value == (4.0, 0.0)  # type: ignore[attr-defined]
     base = trained(env=CostEnv(length=2))
-    for change in ({"terminal_cost": "zero"}, {"terminal_horizon": 5}):
+    for change in ({"terminal_cost": "zero"}, {"terminal_horizon": 5, **absorbing}):
         assert differing(base, trained(env=CostEnv(length=2), **change)) >= {"critic", "actor", "labda"}
     never = {"gamma": 0.5, "env": CostEnv(length=None)}
     assert differing(trained(**never), trained(terminal_cost="zero", **{**never, "env": CostEnv(length=None)})) == set()
-
-
-def test_undiscounted_costs_without_end_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gamma=1: .*terminal_horizon or max_ep_len"):
-        make(gamma=1.0)
-    for change in ({"max_ep_len": 9}, {"terminal_horizon": 9}, {"terminal_cost": "zero"}, {"horizon_length": 2}):
-        make(gamma=1.0, **change).learn(20).save(tmp_path / "x")
-    make(gymnasium.wrappers.TimeLimit(CostEnv(), 3), gamma=1.0).save(tmp_path / "x")
-    loaded = LAC.load(tmp_path / "x")  # without an environment it can act
-    loaded.predict(np.zeros(2, np.float32))
-    loaded.set_env(gymnasium.wrappers.TimeLimit(CostEnv(), 5))
-    assert loaded._learner.terminal_target == 5.0  # type: ignore[attr-defined]
-    before = loaded.env
-    with pytest.raises(ConfigError, match="gamma=1"):
-        loaded.set_env(CostEnv())
-    assert loaded.env is before
-    assert loaded._learner.terminal_target == 5.0  # type: ignore[attr-defined]
 
 
 def test_more_environments_than_the_horizon_leaves_room_for_are_refused() -> None:

@@ -79,7 +79,7 @@ def test_intervals_are_over_episodes_and_cover_what_these_vary() -> None:
     [
         ({}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),
         ({"terminal_cost": "zero"}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),  # dying is no decrease in any case
-        ({"terminal_horizon": 2}, 1 + GAMMA),
+        ({"terminal_cost": "absorbing", "terminal_horizon": 2}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),
         ({"horizon_length": 4}, 4),
     ],
 )

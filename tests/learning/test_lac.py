@@ -109,11 +109,12 @@ ABSORBED = (1 - 0.9**10) / (1 - 0.9)  # ten steps, of which each counts 0.9 of t
     [
         (False, {}, 1 / (1 - 0.9)),
         # All states look alike: four steps in five are followed by another one, and one by what stands for the rest.
-        (True, {"terminal_horizon": 10}, (1 - 0.2 + 0.2 * ABSORBED) / (1 - 0.8 * 0.9)),
+        (True, {"terminal_cost": "absorbing", "terminal_horizon": 10}, (1 - 0.2 + 0.2 * ABSORBED) / (1 - 0.8 * 0.9)),
+        (True, {}, 1 / (1 - 0.9)),  # the next episode goes on where this one has ended
         (True, {"terminal_cost": "zero"}, 1 / (1 - 0.8 * 0.9)),
         (True, {"horizon_length": 3}, 3.0),
     ],
-    ids=["cut off", "absorbing", "nothing follows", "finite horizon"],
+    ids=["cut off", "absorbing", "restart", "nothing follows", "finite horizon"],
 )
 def test_the_lyapunov_function_becomes_what_costs_are_to_come(
     terminates: bool, changes: dict[str, Any], value: float

@@ -47,7 +47,8 @@ class LACReference(Reference):
         self.alpha3 = case.get("alpha3", 0.2)
         self.labda_min = case.get("labda_min", 1e-4)
         self.is_finite = bool(case.get("horizon_length", 0))
-        self.terminal_target, self.terminal_value = case.get("terminal_target", 7.0), case.get("terminal_value", 7.0)
+        self.terminal_target = case.get("terminal_target", (7.0, 0.0))
+        self.terminal_value = case.get("terminal_value", (7.0, 0.0))
 
     def lyapunov(self, name: str, o: torch.Tensor, a: torch.Tensor) -> list[torch.Tensor]:
         values = []
@@ -76,7 +77,13 @@ class LACReference(Reference):
             next_value = next_value - self.alpha() * next_log_prob
         cost, gamma = batch.reward.double(), float(batch.discount.max())
         ended = batch.terminated.double()
-        return ((1 - ended) * (cost + gamma * next_value) + ended * self.terminal_target * cost).detach()
+        behind = self.behind_an_end(self.terminal_target, batch, next_value)
+        return ((1 - ended) * (cost + gamma * next_value) + ended * behind).detach()
+
+    def behind_an_end(self, parts: tuple[float, float], batch: Any, next_value: torch.Tensor) -> torch.Tensor:
+        kept = torch.ones_like(batch.terminated) if self.mistake == "mean of all" else ~batch.terminated
+        mean = next_value[kept].mean().detach() if kept.any() else 0.0
+        return parts[0] * batch.reward.double() + parts[1] * mean
 
     def step(self, batch: Any, noise: torch.Tensor, rates: dict[str, float]) -> dict[str, float]:
         o, next_o = self.observation(batch.observation), self.observation(batch.next_observation)
@@ -103,7 +110,8 @@ class LACReference(Reference):
             next_value = self.largest(self.lyapunov("critic", next_o, next_a))
             if self.mistake != "difference beyond the end":
                 ended = batch.terminated.double()
-                next_value = (1 - ended) * next_value + ended * self.terminal_value * cost
+                behind = self.behind_an_end(self.terminal_value, batch, next_value)
+                next_value = (1 - ended) * next_value + ended * behind
             delta = (next_value - self.largest(before) + self.alpha3 * cost).mean()
             deltas.append(delta.detach())
             log_probs.append(log_prob.detach().mean())
@@ -142,15 +150,16 @@ class LACReference(Reference):
 
 CASES: dict[str, dict[str, Any]] = {
     "infinite horizon": {},
-    "finite horizon": {"horizon_length": 5, "terminal_value": 5.0},
+    "finite horizon": {"horizon_length": 5, "terminal_value": (5.0, 0.0)},
     "two critics": {"n_critics": 2},
-    "two critics, finite horizon": {"n_critics": 2, "horizon_length": 3, "terminal_value": 3.0},
+    "two critics, finite horizon": {"n_critics": 2, "horizon_length": 3, "terminal_value": (3.0, 0.0)},
     "three critics": {"n_critics": 3},
-    "nothing is owed after the end": {"terminal_target": 1.0, "terminal_value": 0.0},
+    "nothing is owed after the end": {"terminal_target": (1.0, 0.0), "terminal_value": (0.0, 0.0)},
+    "an average state follows the end": {"terminal_target": (1.0, 0.9), "terminal_value": (0.0, 1.0)},
     "alpha3": {"alpha3": 1.0},
     "no decrease wanted": {"alpha3": 0.0},
     "multiplier at its upper bound": {"labda": 1.0, "alpha3": 50.0},
-    "multiplier at its lower bound": {"labda": 0.011, "labda_min": 0.01089, "terminal_value": -50.0},
+    "multiplier at its lower bound": {"labda": 0.011, "labda_min": 0.01089, "terminal_value": (-50.0, 0.0)},
     "fixed temperature": {"adaptive_temperature": False, "alpha": 0.3},
     "no temperature": {"adaptive_temperature": False, "alpha": 0.0},
     "target entropy": {"target_entropy": 1.5},
@@ -171,6 +180,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 # What each mistake needs to show.
 MISTAKES: dict[str, dict[str, Any]] = {
+    "mean of all": CASES["an average state follows the end"],
     "linear last layer": {},
     "target of the current policy": {},
     "entropy in the target": {},

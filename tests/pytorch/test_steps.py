@@ -150,7 +150,7 @@ def test_other_terminal_costs_are_recorded_anew(make_pair: Any) -> None:
     pair, buffers, recorder = make_pair(algorithm="LAC")
     for learner, buffer in zip(pair, buffers, strict=True):
         learner.update(buffer, 2)
-        learner.terminal_target = learner.terminal_value = 3.0
+        learner.terminal_target = learner.terminal_value = (3.0, 0.0)
         learner.update(buffer, 2)
     assert recorder.n_recorded == 2
     assert_equal(pair)

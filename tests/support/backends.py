@@ -48,8 +48,8 @@ class BackendUnderTest:
         labda: float = 0.9,
         labda_min: float = 1e-4,
         horizon_length: int = 0,
-        terminal_target: float = 7.0,
-        terminal_value: float = 7.0,
+        terminal_target: tuple[float, float] = (7.0, 0.0),
+        terminal_value: tuple[float, float] = (7.0, 0.0),
         **keywords: Any,
     ) -> Any:
         """A learner of LAC."""

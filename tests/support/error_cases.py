@@ -392,10 +392,10 @@ def _fields_of_lac() -> Iterator[Case]:
         yield _field_of_lac(name, "-1", f"{name}=-1", f"greater than or equal to {least}")
         yield _field_of_lac(name, "1.5", f"{name}=1.5", "integer")
     for value in ("'Zero'", "None", "0"):
-        yield _field_of_lac("terminal_cost", value, value, "'absorbing' or 'zero'")
+        yield _field_of_lac("terminal_cost", value, value, "'restart', 'absorbing' or 'zero'")
     yield _field_of_lac("terminal_cost", "'zero', horizon_length=5", "horizon_length=5", "Leave one", shown=True)
-    yield _field_of_lac("terminal_horizon", "9, horizon_length=5", "horizon_length=5", "Leave one")
-    yield _field_of_lac("terminal_horizon", "9, terminal_cost='zero'", "terminal_cost='zero'", "Leave one")
+    for rest in ("9", "9, terminal_cost='zero'", "None, terminal_cost='absorbing'"):
+        yield _field_of_lac("terminal_horizon", rest, "there alone", f"terminal_horizon={rest.partition(',')[0]}")
     yield _field_of_lac("horizon_length", "20, replay_size=50, n_envs=3", "replay_size=50", "60", shown=True)
 
 

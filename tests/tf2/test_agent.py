@@ -149,14 +149,6 @@ def test_minimising_costs_is_maximising_their_negatives() -> None:
     assert_same(one, other)
 
 
-def test_lac_s_own_numbers_follow_the_environment() -> None:
-    """The limit of the environment's episodes says how long a last cost goes on, in a graph too."""
-    model = make(LAC, costs)
-    assert model._learner.terminal_target == pytest.approx((1 - 0.99**20) / 0.01)
-    model.set_env(lambda: gymnasium.wrappers.TimeLimit(costs().env, 10))
-    assert model._learner.terminal_target == pytest.approx((1 - 0.99**10) / 0.01)
-
-
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_is_another_agent(how: Any) -> None:
     model = make().learn(15)
