@@ -26,7 +26,10 @@ import numpy as np
 from benchmarks.libraries import Setting
 
 ROOT = Path(__file__).parents[1]
-DISTRIBUTIONS = ("slc-agents", "stable-baselines3", "sbx-rl", "torch", "jax", "numpy", "gymnasium", "mujoco")
+DISTRIBUTIONS = (
+    *("slc-agents", "stable-baselines3", "sbx-rl", "torch", "tensorflow", "tensorflow-cpu", "jax"),
+    *("numpy", "gymnasium", "mujoco"),
+)
 PROBE = """
 import importlib.metadata, importlib.util, json, sys
 module, *names = sys.argv[1:]
@@ -66,6 +69,11 @@ def ours(precision: str = "float32") -> Library:
         return Library("ours", "slc_agents", Path(sys.executable))
     extras = {"compute_kwargs": {"precision": precision}}
     return Library(f"ours {precision}", "slc_agents", Path(sys.executable), extras)
+
+
+def ours_on_tensorflow() -> Library:
+    """Returns this library, where TensorFlow computes."""
+    return Library("ours tf2", "tensorflow", Path(sys.executable))
 
 
 def peers(python: Path) -> list[Library]:

@@ -148,11 +148,16 @@ class SlcAgents(Library):
         torch.set_num_threads(setting.threads)
         super().__init__(setting, extras)
 
-    def make_agent(self) -> None:  # noqa: D102
+    @property
+    def agent_class(self) -> Any:
+        """The class of the agent."""
         from slc_agents import SAC
 
+        return SAC
+
+    def make_agent(self) -> None:  # noqa: D102
         setting = self.setting
-        self.model = SAC(
+        self.model = self.agent_class(
             "MlpPolicy",
             setting.env_id,
             n_envs=setting.n_envs,
@@ -193,9 +198,25 @@ class SlcAgents(Library):
         self.model.save(folder / "agent.zip", replay_buffer=True)
 
     def load(self, folder: Path) -> None:  # noqa: D102
-        from slc_agents import SAC
+        len(self.agent_class.load(folder / "agent.zip").replay_buffer)  # it is read when it is needed
 
-        len(SAC.load(folder / "agent.zip").replay_buffer)  # it is read when it is needed
+
+class SlcAgentsOnTensorFlow(SlcAgents):
+    """Ours, where TensorFlow computes."""
+
+    def __init__(self, setting: Setting, extras: Mapping[str, Any]) -> None:
+        Library.__init__(self, setting, extras)  # TensorFlow has as many threads as the process has processors
+
+    @property
+    def agent_class(self) -> Any:
+        """The class of the agent."""
+        from slc_agents.tf2 import SAC
+
+        return SAC
+
+    def wait(self) -> None:
+        """Waits until all is computed: the metrics are read back from the device."""
+        self.model._learner.metrics_state()
 
 
 class StableBaselines3(Library):
@@ -283,6 +304,7 @@ def plain_torch(setting: Setting, extras: Mapping[str, Any]) -> Library:
 
 LIBRARIES: dict[str, Callable[[Setting, Mapping[str, Any]], Library]] = {
     "slc_agents": SlcAgents,
+    "tensorflow": SlcAgentsOnTensorFlow,
     "stable_baselines3": StableBaselines3,
     "sbx": SBX,
     "torch": plain_torch,

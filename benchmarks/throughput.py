@@ -4,6 +4,7 @@ r"""How fast is training, against Stable-Baselines3 and SBX in the same minutes 
     python -m benchmarks.throughput
     python -m benchmarks.throughput --env-ids HalfCheetah-v5 Humanoid-v5 --threads 2 1 --batch-sizes 256 1024
     python -m benchmarks.throughput --sweep --json figures.json
+    python -m benchmarks.throughput --tf2 --only gradient
     python -m benchmarks.throughput --device cuda    # against CUDA graphs in plain torch, instead of SBX
 
 Each library runs in a process of its own, with the same nets, batch, environment and processors, and a replay buffer
@@ -62,7 +63,8 @@ def main() -> None:
     machine = harness.machine()
     print(machine)
     peers = (harness.peers if options.device == "cpu" else harness.gpu_peers)(options.peers)
-    libraries = harness.installed([*map(harness.ours, options.precisions), *peers])
+    on_tensorflow = [harness.ours_on_tensorflow()] if options.tf2 else []
+    libraries = harness.installed([*map(harness.ours, options.precisions), *on_tensorflow, *peers])
     versions = {library.label: harness.probe(library) for library in libraries}
     print(f"{options.rounds} rounds; median times; ratios as median (range)")
     results: list[tuple[Setting, Times]] = []
@@ -101,6 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all times into this file")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
     parser.add_argument("--precisions", nargs="+", default=["float32"], help="of ours: float32 (default), bfloat16")
+    parser.add_argument("--tf2", action="store_true", help="measure the TensorFlow agents too (extra tf2)")
     harness.add_arguments(parser, rounds=7)
     return parser.parse_args()
 

@@ -48,7 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_type_aliases = {
-    name: name for name in ("CallbackLike", "DecayType", "EnvLike", "Observation", "Schedule", "Scheduler")
+    name: name for name in ("Backend", "CallbackLike", "DecayType", "EnvLike", "Observation", "Schedule", "Scheduler")
 }
 maximum_signature_line_length = 100
 napoleon_google_docstring = True
@@ -64,7 +64,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(np|gym|nn)\..*"),
     (
         "py:.*",
-        r"NDArray|Agent|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
+        r"NDArray|Agent|Backend|CallbackLike|Console|DecayType|EnvLike|ForeignCallbackLike|Path|Schedule|Scheduler|Statistics|AgentConfig|TypeAliasForwardRef",
     ),
     ("py:.*", r"AgentLike|CopiedEnv|Disturb|Figure"),
     (

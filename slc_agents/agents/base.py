@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from slc_agents.agents.backend import DEFAULT_BACKEND, EXPORT_FORMATS, POLICIES, Backend
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, versions, write_agent
 from slc_agents.buffers import ReplayBuffer
@@ -60,7 +61,7 @@ ConfigT = TypeVar("ConfigT", bound=AgentConfig)
 # Of each agent's docstring, between its own words and its hyperparameters.
 ARGUMENTS = """\
 Args:
-    policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), `"GSDEPolicy"`, or a policy
+    policy: {policies}, or a policy
         class.
     env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`.
     config: Hyperparameters; keywords replace single ones.
@@ -138,6 +139,7 @@ class Agent(ABC, Generic[ConfigT]):
     """
 
     config_class: ClassVar[type[AgentConfig]]
+    backend: ClassVar[Backend] = DEFAULT_BACKEND
     # Hyperparameters that are initial values of what is learned: replaced on loading, they start it afresh.
     initial_values: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Beginnings of the names of the tensors that `start_policy_parts` means.
@@ -159,9 +161,10 @@ class Agent(ABC, Generic[ConfigT]):
                 if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
             ]
             cls.__signature__ = inspect.Signature([*own, *cls.config_class.keywords()])  # type: ignore[attr-defined]
-            arguments = ARGUMENTS.format(config=cls.config_class.__name__)
+        if {"config_class", "backend"} & cls.__dict__.keys() and "__init__" not in cls.__dict__:
+            arguments = ARGUMENTS.format(config=cls.config_class.__name__, policies=POLICIES[cls.backend])
             cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{arguments}\n{cls.config_class.describe()}"
-        elif "__init__" in cls.__dict__:
+        if "__init__" in cls.__dict__:
             own_init = inspect.signature(cls.__init__)  # a user's subclass, whose parent's signature would stand here
             without_self = list(own_init.parameters.values())[1:]
             cls.__signature__ = own_init.replace(parameters=without_self)  # type: ignore[attr-defined]
@@ -769,6 +772,8 @@ class Agent(ABC, Generic[ConfigT]):
     ) -> Self:
         """Loads an agent that `save` wrote. Runs no code from the file unless `trust` is set.
 
+        It computes on this class's backend, whichever wrote the file.
+
         Args:
             path: The file; `.zip` may be left out.
             env: Where to train on; None: the agent can predict and be evaluated, and `set_env` gives it one later.
@@ -809,8 +814,9 @@ class Agent(ABC, Generic[ConfigT]):
 
         Args:
             path: The file; folders are made, and the format's suffix is appended where one is missing.
-            format: `torchscript` (`.pt`), `onnx` (`.onnx`) or `torch_export` (`.pt2`). None: by the file's suffix,
-                torchscript where it has none.
+            format: `torchscript` (`.pt`), `onnx` (`.onnx`) or `torch_export` (`.pt2`); with TensorFlow `saved_model`
+                (`.savedmodel`, a folder) or `tflite` (`.tflite`). None: by the file's suffix, the first of these where
+                it has none.
 
         Raises:
             ValueError: If the format is unknown, or the suffix is another format's.
@@ -834,11 +840,20 @@ class Agent(ABC, Generic[ConfigT]):
         """
         suffixes, target = self._learner.export_formats, check_path("path", path)
         implied = {suffix: name for name, suffix in suffixes.items()}.get(target.suffix)
-        chosen = format or implied or ("" if target.suffix else "torchscript")
+        chosen = format or implied or ("" if target.suffix else next(iter(suffixes)))
         if chosen not in suffixes or implied not in (None, chosen):
             raise ValueError(
                 f"format={format!r}, path={os.fspath(path)!r}: allowed are "
                 + ", ".join(f"{name} ({suffix})" for name, suffix in suffixes.items())
+                + _whose_format(self.backend, format, target.suffix)
             )
         self._learner.check_export(chosen)
         return target if target.suffix else target.with_name(target.name + suffixes[chosen]), chosen
+
+
+def _whose_format(own: Backend, format: str | None, suffix: str) -> str:
+    """Says which other backend exports to a format, or to the one that a suffix means; nothing if none does."""
+    for backend, formats in EXPORT_FORMATS.items():
+        if backend != own and (format in formats or (format is None and suffix in formats.values())):
+            return f". The {backend} agents export to it: save this one, and load(path, backend={backend!r})"
+    return ""

@@ -379,7 +379,7 @@ class AgentConfig:
     """How gradient steps are computed, where it isn't to be chosen by itself: `precision` (`float32`, or `bfloat16`
     between hidden layers), `num_threads`, `matmul` (`default` or `onednn`), `fused` (False: networks run layer by
     layer), `graphs` (whether whole steps are recorded and replayed), and on a GPU `replay_on_device` (whether the
-    replay buffer has a copy there)."""
+    replay buffer has a copy there). Where TensorFlow computes, `graphs` alone."""
 
     logger_kwargs: Annotated[dict[str, Any], BeforeValidator(_logger_kwargs)] = dataclasses.field(default_factory=dict)
     """Where the log goes: `output_dir` (None: nothing is written to disk), `exp_name`, `sinks`, `verbose`."""
@@ -396,7 +396,8 @@ class AgentConfig:
     (with LAC's other multiplier), `optimizers`, `buffer`. What isn't taken starts fresh."""
 
     export: Bool = False
-    """Whether a TorchScript file of the deterministic policy is written into the output folder when training ends."""
+    """Whether the deterministic policy is exported into the output folder when training ends: as a TorchScript file, or
+    as a SavedModel where TensorFlow computes."""
 
     rates: ClassVar[tuple[str, ...]] = ("lr_a", "lr_c", "lr_alpha")
     """Names of the learning rates, one for each optimiser."""

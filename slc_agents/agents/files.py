@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 import slc_agents
+from slc_agents.agents.backend import DEFAULT_BACKEND, check_backend
 from slc_agents.callbacks.saving import AGENT_FILE
 from slc_agents.envs import EnvLike
 from slc_agents.errors import ArchiveError, check_path
@@ -37,11 +38,21 @@ if TYPE_CHECKING:
     from slc_agents.agents.base import Agent
     from slc_agents.agents.config import AgentConfig
 
-__all__ = ["KnownSpaces", "agent_archive", "env_id", "read_agent", "start_from", "write_agent", "write_packed_agent"]
+__all__ = [
+    "BACKEND",
+    "KnownSpaces",
+    "agent_archive",
+    "env_id",
+    "read_agent",
+    "start_from",
+    "write_agent",
+    "write_packed_agent",
+]
 
 AgentT = TypeVar("AgentT", bound="Agent[Any]")
 
 LEFT_OUT = "left_out"  # key of the manifest that names the parts which a file doesn't hold
+BACKEND = "backend"  # key of the manifest that names what computed the agent; older files, of PyTorch, lack it
 OPTIMIZERS, TARGET_NETWORKS = "optimizers", "target_networks"
 
 
@@ -122,6 +133,7 @@ def _manifest(agent: Agent[Any], config: AgentConfig, code: dict[str, Any]) -> d
     """Returns what every archive says; `code` takes what only code can express."""
     return {
         "class": type(agent).__name__,
+        BACKEND: agent.backend,
         "policy": encode(agent.policy_class, "policy", code),
         "config": {
             name: encode(value, name, code)
@@ -215,9 +227,12 @@ def read_agent(
             action_space = space_from_dict(manifest["action_space"])
             state = TrainingState.from_counters(manifest["counters"])
             training = decoder.decode(_training(manifest, trust))
+            is_foreign = check_backend(manifest.get(BACKEND, DEFAULT_BACKEND)) != cls.backend
             saved_config = cls.config_class(**saved)
         if device is not None:
             overrides["device"] = device
+        if is_foreign:  # how another backend computes is nothing to this one
+            saved_config = saved_config.replace(compute_kwargs={})
         if training is None and "logger_kwargs" not in overrides:
             # Without the run there is nothing to go on with in its folder, and another must not be mixed into it.
             saved_config = saved_config.replace(logger_kwargs={}, export=False)
@@ -237,6 +252,8 @@ def read_agent(
                 with show_progress(f"reading {Path(path).name}", archive.nbytes, visible=progress_bar) as progress:
                     archive.verify(progress)
                 _load_training(model, training, archive, new_seed="seed" in overrides)
+                if is_foreign and model.run is not None:  # which rounds otherwise
+                    model.run.exact = False
                 # Its run's folder, which may have been moved, is its own; another is not.
                 folder, is_same = model.logger.output_dir, config.logger_kwargs == saved_config.logger_kwargs
                 is_inside = folder is not None and archive.path.resolve().is_relative_to(folder.resolve())

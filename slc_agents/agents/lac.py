@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from slc_agents.agents.backend import learner_arguments
+from slc_agents.agents.backend import make_learner
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, LACConfig
 from slc_agents.buffers import FiniteHorizonReplayBuffer, ReplayBuffer
@@ -108,11 +108,11 @@ class LAC(Agent[LACConfig]):
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
-        from slc_agents.pytorch.lac import LACLearner
-
         config = self.config
-        return LACLearner(
-            **learner_arguments(self, lyapunov=True),
+        return make_learner(
+            self,
+            "lac",
+            lyapunov=True,
             alpha3=config.alpha3,
             labda=config.labda,
             labda_min=config.labda_min,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from slc_agents.agents.backend import learner_arguments
+from slc_agents.agents.backend import make_learner
 from slc_agents.agents.base import Agent, AgentLearner
 from slc_agents.agents.config import AgentConfig, SACConfig
 
@@ -75,6 +75,4 @@ class SAC(Agent[SACConfig]):
         ) -> None: ...
 
     def _make_learner(self) -> AgentLearner:
-        from slc_agents.pytorch.sac import SACLearner
-
-        return SACLearner(**learner_arguments(self))
+        return make_learner(self, "sac")

@@ -22,7 +22,7 @@ __all__ = ["AGENT_FILE", "CONFIG_FILE", "EXPORT_FILE", "CheckpointCallback", "Ex
 # What a run folder's files are called.
 AGENT_FILE = "agent.zip"
 CONFIG_FILE = "config.yaml"
-EXPORT_FILE = "policy.pt"
+EXPORT_FILE = "policy"  # with the suffix of the first of the agent's formats
 
 
 class CheckpointCallback(Callback):

@@ -33,14 +33,15 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="torchscript (.pt), onnx (.onnx) or torch_export (.pt2) (default: by the file's suffix, or torchscript)",
+        help="torchscript (.pt), onnx (.onnx) or torch_export (.pt2); with --backend tf2 saved_model (.savedmodel, a "
+        "folder) or tflite (.tflite) (default: by the file's suffix, or the first of these)",
     )
     parser.add_argument(
         "--out",
         metavar="FILE",
         type=Path,
-        help="file to write (default: policy.pt, .onnx or .pt2 in the run folder, or beside the archive by its name; "
-        "of an agent of the zoo here, by its name)",
+        help="file to write (default: policy.pt, or with another suffix, in the run folder, or beside the archive by "
+        "its name; of an agent of the zoo here, by its name)",
     )
     parser.add_argument("--device", metavar="NAME", help="where the networks are loaded to (default: where they were)")
     parser.add_argument(
@@ -53,12 +54,12 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     archive = agent_file(args)
-    model = load(archive, device=args.device, trust=args.trust)
+    model = load(archive, device=args.device, trust=args.trust, backend=args.backend)
     out = args.out or _default_out(args, model.check_export("policy", args.format)[0].suffix)
     path, _ = model.check_export(out, args.format)
     model.export(path, args.format)
     description = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
-    print(f"{path}: {description['format']}, {path.stat().st_size / 1e3:.1f} kB")
+    print(f"{path}: {description['format']}, {_size(path) / 1e3:.1f} kB")
     for kind in ("inputs", "outputs"):
         for port in description[kind]:
             print(f"  {kind.removesuffix('s'):6} {_port_line(port)}")
@@ -70,6 +71,12 @@ def _default_out(args: argparse.Namespace, suffix: str) -> Path:
         return Path(file_name(agent_name(args.agent, args.of_env)) + suffix)
     is_folder = Path(args.agent).is_dir()
     return Path(args.agent) / f"policy{suffix}" if is_folder else Path(args.agent.removesuffix(".zip") + suffix)
+
+
+def _size(path: Path) -> int:
+    """Returns how many bytes a file has, or the files of a folder have together."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def _port_line(port: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from slc_agents.agents.backend import DEFAULT_BACKEND, Backend
 from slc_agents.callbacks import CheckpointCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE
 from slc_agents.cli.launch import FINISHED, Launch
@@ -53,6 +54,7 @@ class RunPlan:
         finished: Whether it has reached its end, and was evaluated.
         command: The command line that planned it; None where it wasn't recorded, as the launches.
         launches: The processes that have worked on it.
+        backend: What computes.
     """
 
     algo: str
@@ -66,6 +68,7 @@ class RunPlan:
     finished: bool = False
     command: str | None = None
     launches: tuple[Launch, ...] = ()
+    backend: Backend = DEFAULT_BACKEND
 
     @property
     def outcome(self) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gymnasium.error import UnregisteredEnv
 
+from slc_agents.agents.backend import BACKENDS
 from slc_agents.agents.base import Agent
 from slc_agents.agents.files import agent_archive
 from slc_agents.agents.loading import AGENTS, load
@@ -48,6 +49,9 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
         f"or its whole name as {ZOO_PREFIX}ALGO/ENV_ID",
     )
     parser.add_argument("of_env", metavar="ENV_ID", nargs="?", help="the environment of a pretrained agent of the zoo")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, help="what computes (default: what has trained the agent); see `train`"
+    )
 
 
 def agent_file(args: argparse.Namespace) -> Path:
@@ -141,7 +145,7 @@ def saved_agent(args: argparse.Namespace) -> Iterator[tuple[Agent[Any], str]]:
         raise ConfigError(f"{path}: doesn't say which environment it was trained on; give one: --env ID")
     importable(env_id)
     with explain_unregistered(args, env_id):
-        model = load(path, env_id, device=args.device, trust=args.trust, n_envs=1)
+        model = load(path, env_id, device=args.device, trust=args.trust, backend=args.backend, n_envs=1)
     try:
         yield model, env_id
     finally:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slc_agents.agents.backend import BACKENDS, DEFAULT_BACKEND
 from slc_agents.agents.base import Agent
 from slc_agents.agents.config import AgentConfig, SACConfig
 from slc_agents.agents.evaluation import evaluate_agent
@@ -84,6 +85,11 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--policy",
         metavar="NAME",
         help="MlpPolicy, CnnPolicy, MultiInputPolicy or GSDEPolicy (default: that of the settings, else MlpPolicy)",
+    )
+    options.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help=f"what computes (default: {DEFAULT_BACKEND}); tf2, TensorFlow, needs the extra of this name",
     )
     options.add_argument(
         "--total-timesteps",
@@ -159,7 +165,7 @@ def _begin(args: argparse.Namespace) -> int:
     if args.seeds is not None and "seed" in overrides:
         args.parser.error("--seed and --seeds: give one of them")
     importable(args.env_id)
-    agent = agent_class(args.algo)
+    agent = agent_class(args.algo, args.backend or DEFAULT_BACKEND)
     if args.seeds is not None:
         return _begin_seeds(args, agent, overrides)
     config, settings, policy, source = _settings(args, agent.config_class, overrides)
@@ -210,7 +216,8 @@ def _origin(source: str, overrides: Mapping[str, Any]) -> str:
 def _resume(args: argparse.Namespace) -> int:
     """Goes on with a run, or with those of several seeds."""
     folder = args.resume
-    options = ("policy", "total_timesteps", "out", "config", "sb3_config", "eval_episodes", "checkpoint_freq", "seeds")
+    own = ("policy", "backend", "total_timesteps", "out", "seeds", "config", "sb3_config", "eval_episodes")
+    options = (*own, "checkpoint_freq")
     given = [*(name for name in options if getattr(args, name) is not None), *given_hyperparameters(args)]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -231,7 +238,7 @@ def _resume(args: argparse.Namespace) -> int:
         if model is None:  # it was killed before there was one, or has only been planned
             for name in (AGENT_FILE, CONFIG_FILE, PROGRESS_FILE):
                 (folder / name).unlink(missing_ok=True)
-            agent = agent_class(plan.algo)
+            agent = agent_class(plan.algo, plan.backend)
             config = agent.config_class(**{**plan.config, "logger_kwargs": _logger_kwargs(plan, folder)})
             model = agent(plan.policy, plan.env_id, config)
         said = f"{type(model).__name__} on {plan.env_id}, seed {model.seed}{goes_on}"
@@ -275,6 +282,7 @@ def _plan(args: argparse.Namespace, policy: str, config: AgentConfig) -> RunPlan
         CHECKPOINT_SECONDS if args.checkpoint_freq is None else None,
         config.to_dict(),
         command=command_line(args.arguments),
+        backend=args.backend or DEFAULT_BACKEND,
     )
 
 

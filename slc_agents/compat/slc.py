@@ -159,8 +159,8 @@ def read_weights(path: str | os.PathLike[str], agent: SAC | LAC) -> dict[str, Ar
 
     Args:
         path: A file `model_state.pt`, or a run's folder.
-        agent: The agent that they are for. The `opt_type` of a SAC is taken to be theirs, unless `save_info.json` says
-            it.
+        agent: The agent that they are for, of PyTorch. The `opt_type` of a SAC is taken to be theirs, unless
+            `save_info.json` says it.
 
     Returns:
         Networks, target networks and multipliers by their archive names.
@@ -168,10 +168,15 @@ def read_weights(path: str | os.PathLike[str], agent: SAC | LAC) -> dict[str, Ar
     Raises:
         FileNotFoundError: If there is no such file.
         ArchiveError: If it is another algorithm's, no PyTorch weights, or would have to run code to be read.
-        ValueError: If the agent has other inputs, or critics whose output can't be negated.
+        ValueError: If the agent isn't PyTorch's, has other inputs, or critics whose output can't be negated.
     """
     from slc_agents.pytorch import slc_weights
 
+    if agent.backend != "pytorch":
+        raise ValueError(
+            f"agent: a PyTorch agent is needed, this one is of {agent.backend}. Start one from the weights, save it, "
+            f"and load its file with backend={agent.backend!r}"
+        )
     found = slc_weights.find_weights(Path(path))
     if found is None:
         raise FileNotFoundError(f"there is no {slc_weights.FILE} in {path}; give a file named .pt or a run's folder")

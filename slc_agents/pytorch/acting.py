@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from slc_agents.pytorch.batches import to_tensor
-from slc_agents.pytorch.networks import Dense
-from slc_agents.pytorch.normalizer import CLIP, EPSILON, IdentityNormalizer, ObservationNormalizer
-from slc_agents.pytorch.parts import Parts
-from slc_agents.pytorch.policies import (
+from slc_agents.learner.policy_kwargs import (
     GSDE_EPSILON,
     LOG_STD_MAX,
     LOG_STD_MIN,
-    MlpPolicy,
-    SquashedGaussianActor,
-    StateDependentNoiseActor,
+    NORMALIZER_CLIP,
+    NORMALIZER_EPSILON,
     input_scale,
 )
+from slc_agents.pytorch.batches import to_tensor
+from slc_agents.pytorch.networks import Dense
+from slc_agents.pytorch.normalizer import IdentityNormalizer, ObservationNormalizer
+from slc_agents.pytorch.parts import Parts
+from slc_agents.pytorch.policies import MlpPolicy, SquashedGaussianActor, StateDependentNoiseActor
 from slc_agents.spaces import observation_boxes
 from slc_agents.transition import Observation
 
@@ -224,8 +224,8 @@ def _normalizer_in_numpy(normalizer: ObservationNormalizer) -> Function:
     mean, var = _view(normalizer.mean), _view(normalizer.var)
 
     def forward(x: Floats) -> Floats:
-        scale = (1.0 / np.sqrt(var + EPSILON)).astype(np.float32)
-        return _clip((x - mean.astype(np.float32)) * scale, -CLIP, CLIP)
+        scale = (1.0 / np.sqrt(var + NORMALIZER_EPSILON)).astype(np.float32)
+        return _clip((x - mean.astype(np.float32)) * scale, -NORMALIZER_CLIP, NORMALIZER_CLIP)
 
     return forward
 

@@ -19,16 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from slc_agents.learner.policy_kwargs import LOG_STD_MAX, LOG_STD_MIN
 from slc_agents.pytorch.critics import CriticEnsemble, LyapunovEnsemble
 from slc_agents.pytorch.encoders import Encoded, EncodedActor
 from slc_agents.pytorch.networks import Dense, EnsembleDense
-from slc_agents.pytorch.policies import (
-    LOG_STD_MAX,
-    LOG_STD_MIN,
-    SquashedGaussianActor,
-    StateDependentNoiseActor,
-    squashed_sample,
-)
+from slc_agents.pytorch.policies import SquashedGaussianActor, StateDependentNoiseActor, squashed_sample
 
 __all__ = ["FusedActor", "FusedCritic", "FusedLyapunov", "FusedTrunk", "Sample", "Workspace", "fuse"]
 

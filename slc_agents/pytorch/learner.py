@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.compute import ComputeOptions, Precision
 from slc_agents.errors import ConfigError
+from slc_agents.learner.exploration import ExplorationNoise
+from slc_agents.learner.state import TensorSpec, check_state, member_name, moment_name, parameter_name
 from slc_agents.pytorch.accelerate import Networks, choose_plan
 from slc_agents.pytorch.acting import Acting, count_rows
 from slc_agents.pytorch.acting_copy import make_acting_policy
 from slc_agents.pytorch.batches import Batches, HostBatches, TensorBatch
 from slc_agents.pytorch.device_memory import DeviceMemory, choose_place
 from slc_agents.pytorch.encoders import TensorObservation
-from slc_agents.pytorch.exploration import ExplorationNoise
 from slc_agents.pytorch.export import FORMATS, export_policy
 from slc_agents.pytorch.fused import FusedActor, Sample, Workspace, fuse
 from slc_agents.pytorch.optimizer import NoOptimizer, Optimizer, by_type, merge_runs, move_together
@@ -425,19 +426,11 @@ class TorchLearner(ABC):
         """
         wanted = {name: tensor for name, tensor in self._archive_tensors() if take(name)}
         given = {name: array for name, array in state.items() if take(name)}
-        for name, tensor in wanted.items():
-            if name not in given:
-                raise ValueError(f"tensor {name!r} is missing; the agent has it with shape {list(tensor.shape)}")
-            if tuple(given[name].shape) != tuple(tensor.shape):
-                raise ValueError(
-                    f"tensor {name!r} has shape {list(given[name].shape)}; the agent's has {list(tensor.shape)}. "
-                    "Spaces and policy_kwargs must be the same"
-                )
-            if given[name].dtype.kind not in ("f" if tensor.is_floating_point() else "biu"):
-                raise ValueError(f"tensor {name!r} has type {given[name].dtype}; the agent's has {tensor.dtype}")
-        for name in given:
-            if name not in wanted:
-                raise ValueError(f"tensor {name!r}: the agent has none of that name. Spaces and policy_kwargs must fit")
+        specs = {
+            name: TensorSpec(tuple(tensor.shape), tensor.dtype, tensor.is_floating_point())
+            for name, tensor in wanted.items()
+        }
+        check_state(specs, given)
         with torch.no_grad():
             for name, tensor in wanted.items():
                 tensor.copy_(torch.from_numpy(np.array(given[name])))
@@ -455,7 +448,7 @@ class TorchLearner(ABC):
             if isinstance(optimizer, Optimizer):
                 for parameter, tensor, letter in optimizer.tensors():
                     for part, view in self._split(parameter, tensor):
-                        yield f"optimizer/{_without_group(part, name)}/{letter}", view
+                        yield moment_name(part, name, letter), view
                 yield f"optimizer/{name}/step", torch.tensor(optimizer.steps)
 
     def _split(self, name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -467,9 +460,9 @@ class TorchLearner(ABC):
             inner = name.removeprefix(f"{part}.")
             if inner != name and _is_stacked(getattr(self.policy, part), inner):
                 for i in range(len(tensor)):
-                    yield f"{part}/{i}/{inner.replace('.', '/')}", tensor[i]
+                    yield member_name(name, part, i), tensor[i]
                 return
-        yield name.replace(".", "/"), tensor
+        yield parameter_name(name), tensor
 
 
 def _ignores_its_mode(module: nn.Module) -> bool:
@@ -486,8 +479,3 @@ def _is_stacked(module: nn.Module, name: str) -> bool:
             return False
         module = getattr(module, child)
     return True
-
-
-def _without_group(name: str, group: str) -> str:
-    """optimizer/critic/critic/0/... says nothing more than optimizer/critic/0/..."""
-    return name if name.split("/")[0] == group else f"{group}/{name}"

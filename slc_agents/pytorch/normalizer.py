@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FrozenNormalizer", "IdentityNormalizer", "ObservationNormalizer"]
+from slc_agents.learner.policy_kwargs import NORMALIZER_CLIP as CLIP
+from slc_agents.learner.policy_kwargs import NORMALIZER_EPSILON as EPSILON
 
-EPSILON = 1e-8  # added to the variance
-CLIP = 10.0  # standard deviations
+__all__ = ["FrozenNormalizer", "IdentityNormalizer", "ObservationNormalizer"]
 
 
 class IdentityNormalizer(nn.Module):

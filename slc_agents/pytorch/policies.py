@@ -19,11 +19,9 @@ any module that has them all.
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -31,7 +29,23 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slc_agents.errors import UnsupportedSpaceError, check_whole_number, reject_unknown_keywords
+from slc_agents.errors import UnsupportedSpaceError, check_whole_number
+from slc_agents.learner.policy_kwargs import (
+    DEFAULT_ACTIVATION,
+    DEFAULT_HIDDEN_SIZES,
+    DEFAULT_OUTPUT_ACTIVATION,
+    GSDE_EPSILON,
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    LYAPUNOV_OUTPUT_ACTIVATION,
+    check_gsde,
+    check_normalize,
+    check_parts,
+    check_sizes,
+    input_scale,
+    keywords,
+    per_net,
+)
 from slc_agents.pytorch.critics import CriticEnsemble, LyapunovEnsemble
 from slc_agents.pytorch.encoders import (
     NATURE_CNN,
@@ -64,20 +78,8 @@ __all__ = [
     "SquashedGaussianActor",
     "StateDependentNoiseActor",
     "TensorObservation",
-    "input_scale",
     "make_policy",
 ]
-
-CheckedT = TypeVar("CheckedT")
-
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
-GSDE_EPSILON = 1e-6  # added to the variance of state-dependent noise
-DEFAULT_HIDDEN_SIZES = {"actor": (256, 256), "critic": (256, 256)}
-DEFAULT_ACTIVATION = {"actor": "ReLU", "critic": "ReLU"}
-DEFAULT_OUTPUT_ACTIVATION = {"actor": "ReLU", "critic": "Identity"}
-# Of a Lyapunov function each layer has the activation, and its output is always the sum of their squares.
-LYAPUNOV_OUTPUT_ACTIVATION = {"actor": "ReLU"}
-ENCODER_KEYWORDS = ("cnn_layers", "cnn_features", "channels", "share_encoder", "encoder", "encoder_kwargs")
 
 
 class SquashedGaussianActor(nn.Module):
@@ -250,20 +252,17 @@ class MlpPolicy(nn.Module):
         super().__init__()
         check_observation_space(observation_space)
         check_action_space(action_space)
-        if not isinstance(normalize_observations, (bool, np.bool_)):
-            raise ValueError(
-                f"policy_kwargs: normalize_observations={normalize_observations!r}; True or False is needed"
-            )
+        normalize_observations = check_normalize(normalize_observations)
         self.observation_space, self.action_space = observation_space, action_space
         self._boxes = observation_boxes(observation_space)
         self.n_features = observation_size(observation_space)
         self.n_actions = math.prod(action_space.shape or ())
         self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
-        self.hidden_sizes = _per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes", _check_sizes)
-        self.activation = _per_net(activation, DEFAULT_ACTIVATION, "activation", find_activation)
+        self.hidden_sizes = per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes", check_sizes)
+        self.activation = per_net(activation, DEFAULT_ACTIVATION, "activation", find_activation)
         self.lyapunov = lyapunov
         default_output = LYAPUNOV_OUTPUT_ACTIVATION if lyapunov else DEFAULT_OUTPUT_ACTIVATION
-        self.output_activation = _per_net(
+        self.output_activation = per_net(
             default_output if output_activation is DEFAULT_OUTPUT_ACTIVATION else output_activation,  # it wasn't given
             default_output,
             "output_activation",
@@ -382,18 +381,7 @@ class GSDEPolicy(MlpPolicy):
         normalize_observations: bool = False,
         lyapunov: bool = False,
     ) -> None:
-        if not isinstance(use_expln, (bool, np.bool_)):
-            raise ValueError(f"policy_kwargs: use_expln={use_expln!r}; True or False is needed")
-        if not _is_finite_number(log_std_init):
-            raise ValueError(f"policy_kwargs: log_std_init={log_std_init!r}; a finite number is needed")
-        if clip_mean is not None and not (_is_finite_number(clip_mean) and clip_mean > 0):
-            raise ValueError(f"policy_kwargs: clip_mean={clip_mean!r}; a number > 0 or None is needed")
-        self._noise: dict[str, Any] = {
-            "clip_mean": clip_mean,
-            "use_expln": bool(use_expln),
-            "log_std_init": float(log_std_init),
-            "noise_steps": check_whole_number("policy_kwargs: noise_steps", noise_steps),
-        }
+        self._noise = check_gsde(clip_mean, use_expln, log_std_init, noise_steps)
         super().__init__(
             observation_space,
             action_space,
@@ -582,35 +570,6 @@ class MultiInputPolicy(EncoderPolicy):
             )
 
 
-_OF_ENCODERS = "of CnnPolicy and MultiInputPolicy"
-_ABSENT = {
-    **dict.fromkeys(("optimizer_class", "optimizer_kwargs"), "each optimiser is Adam, with its default settings"),
-    "normalize_images": "uint8 images are always divided by 255",
-}
-FOREIGN_NAMES = {
-    "net_arch": "here it is hidden_sizes",
-    "activation_fn": "here it is activation",
-    "ac_kwargs": "here it is policy_kwargs itself",
-    "features_extractor_class": f"here it is encoder, {_OF_ENCODERS}",
-    "features_extractor_kwargs": f"here it is encoder_kwargs, {_OF_ENCODERS}",
-    "share_features_extractor": f"here it is share_encoder, {_OF_ENCODERS}",
-    **dict.fromkeys(ENCODER_KEYWORDS, f"it is a keyword {_OF_ENCODERS}"),
-    "use_sde": "here it is policy='GSDEPolicy'",
-    **dict.fromkeys(("use_expln", "log_std_init", "clip_mean", "noise_steps"), "it is a keyword of GSDEPolicy"),
-    "sde_sample_freq": "here it is noise_steps, of GSDEPolicy",
-    "lyapunov": "the agent says it: LAC's critics are Lyapunov functions, SAC's aren't. Leave it out",
-    **{name: f"there is no such thing here ({reason}): leave it out" for name, reason in _ABSENT.items()},
-}
-PARTS = (
-    "observation_space",
-    "action_space",
-    "normalizer",
-    "actor",
-    "critic",
-    "critic_target",
-    "features",
-    "observe",
-)
 FOR_LEARNING = ("critic", "critic_target", "actor_target")  # what acting doesn't need
 POLICIES: dict[str, type[nn.Module]] = {
     "MlpPolicy": MlpPolicy,
@@ -628,6 +587,7 @@ def make_policy(
     seed: int,
     *,
     lyapunov: bool = False,
+    device: torch.device | None = None,
 ) -> nn.Module:
     """Makes a policy from its name or class, with initial weights drawn from a seed.
 
@@ -639,6 +599,7 @@ def make_policy(
         seed: The seed.
         lyapunov: Whether it is for LAC: its critics are then Lyapunov functions, one by default, and its actor has a
             slow copy.
+        device: Where it is to be; None: the CPU.
 
     Raises:
         ValueError: If there is no policy of that name, or a keyword's value is out of range.
@@ -646,24 +607,16 @@ def make_policy(
     """
     policy_class = _find_class(policy)
     own_copy = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
-    kwargs = _keywords(policy_class, own_copy, lyapunov=lyapunov)
+    passes_on = issubclass(policy_class, MlpPolicy)
+    kwargs = keywords(policy_class, own_copy, lyapunov=lyapunov, passes_keywords_on=passes_on)
     with torch.random.fork_rng(devices=[]):  # torch initialises from its global generator, which is the user's
         torch.default_generator.manual_seed(seed)
         made = policy_class(observation_space, action_space, **kwargs)
-    parts = (*PARTS, "actor_target") if lyapunov else PARTS
-    missing = [part for part in parts if not hasattr(made, part)]
-    if hasattr(made, "actor") and not hasattr(made.actor, "mean_action"):
-        missing.append("actor.mean_action")
-    if missing:
-        raise TypeError(
-            f"policy {policy_class.__name__} lacks {', '.join(missing)}; a policy needs {', '.join(parts)}. "
-            "Subclass slc_agents.policies.MlpPolicy to have them"
-            + (", and pass its keyword `lyapunov` on" if lyapunov and isinstance(made, MlpPolicy) else "")
-        )
+    check_parts(made, lyapunov=lyapunov, base=MlpPolicy, home="slc_agents.policies")
     for target in ("critic_target", "actor_target"):  # they follow others, whoever made them
         if hasattr(made, target):
             getattr(made, target).requires_grad_(False)
-    return made
+    return made.to(device)
 
 
 def _find_class(policy: str | type[nn.Module]) -> type[nn.Module]:
@@ -676,33 +629,10 @@ def _find_class(policy: str | type[nn.Module]) -> type[nn.Module]:
     raise TypeError(f"policy: received {policy!r}; allowed are a name such as 'MlpPolicy', or a policy class")
 
 
-def _keywords(policy_class: type[nn.Module], given: dict[str, Any], *, lyapunov: bool) -> dict[str, Any]:
-    """Returns the keywords to make a policy with: those given, checked, and those that LAC adds to them."""
-    parameters = inspect.signature(policy_class).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    if not takes_any or "lyapunov" in given:
-        allowed = [name for name in parameters if name not in ("observation_space", "action_space", "lyapunov")]
-        reject_unknown_keywords(given, allowed, f"policy_kwargs of {policy_class.__name__}", FOREIGN_NAMES)
-    if not lyapunov:
-        return given
-    passes_on = takes_any and issubclass(policy_class, MlpPolicy)
-    own = {"n_critics": 1, "lyapunov": True}
-    return {name: value for name, value in own.items() if name in parameters or passes_on} | given
-
-
-def _is_finite_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
-
-
 def _flatten(observation: Tensor, box: spaces.Box) -> Tensor:
     flat = observation.reshape(observation.shape[0], math.prod(box.shape)).float()
     scale = input_scale(box)
     return flat if scale == 1.0 else flat / scale
-
-
-def input_scale(box: spaces.Box) -> float:
-    """Returns what the values of a box are divided by before the networks see them."""
-    return 255.0 if box.dtype == np.uint8 else 1.0
 
 
 def _choose_encoder(
@@ -731,32 +661,3 @@ def _choose_encoder(
                 "encoder_kwargs"
             )
     return encoder, dict(encoder_kwargs or {})
-
-
-def _per_net(
-    value: Any, defaults: Mapping[str, Any], name: str, check: Callable[[Any, str], CheckedT]
-) -> dict[str, CheckedT]:
-    """Returns what each net has, checked: the value for both, or each its own."""
-    if not isinstance(value, Mapping):
-        return dict.fromkeys(defaults, check(value, f"policy_kwargs: {name}"))
-    unknown = set(value) - set(defaults)
-    if unknown:
-        raise ValueError(
-            f"policy_kwargs: {name} has the keys {sorted(map(str, unknown))}; allowed are {sorted(defaults)}"
-        )
-    return {net: check(one, f"policy_kwargs: {name}[{net!r}]") for net, one in {**defaults, **value}.items()}
-
-
-def _check_sizes(sizes: Any, name: str) -> tuple[int, ...]:
-    try:
-        checked = tuple(map(operator.index, sizes))
-        valid = (
-            len(checked) > 0 and all(size > 0 for size in checked) and not any(isinstance(size, bool) for size in sizes)
-        )
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            f"{name}={sizes!r}; a list of at least one positive width, a whole number, is needed, such as [256, 256]"
-        )
-    return checked

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slc_agents.errors import ArchiveError
-from slc_agents.pytorch.policies import input_scale
+from slc_agents.learner.policy_kwargs import input_scale
 from slc_agents.pytorch.pth_files import read_pth
 from slc_agents.spaces import ActionScale, observation_boxes
 from slc_agents.transition import Array

@@ -9,6 +9,7 @@ from slc_agents.zoo.configs import config_path, read_config_file
 from slc_agents.zoo_files import agent_name, pretrained_agent_path, pretrained_agents
 
 if TYPE_CHECKING:
+    from slc_agents.agents.backend import Backend
     from slc_agents.agents.base import Agent
     from slc_agents.envs import EnvLike
 
@@ -25,6 +26,7 @@ def make(
     eval_env: EnvLike | None = None,
     seed: int | None = None,
     verbose: int = 0,
+    backend: Backend = "pytorch",
     **overrides: Any,
 ) -> Agent[Any]:
     """Makes a fresh agent with the zoo's settings. Its `learn()` without a number runs for as long as they say.
@@ -39,6 +41,7 @@ def make(
         eval_env: As in the agent's class.
         seed: Seed of all random streams; None: the settings' own, or one that is drawn.
         verbose: As in the agent's class.
+        backend: What computes: `pytorch` or `tf2`.
         **overrides: Hyperparameters that replace those of the zoo.
 
     Raises:
@@ -48,7 +51,7 @@ def make(
     """
     from slc_agents.agents.loading import agent_class
 
-    agent = agent_class(algo)
+    agent = agent_class(algo, backend)
     if seed is not None:
         overrides["seed"] = seed
     file = read_config_file(config_path(algo, env_id if settings is None else settings))
@@ -94,7 +97,7 @@ def load_agent(algo: str, env_id: str, **kwargs: Any) -> Agent[Any]:
     Args:
         algo: Name of the algorithm, such as `sac`.
         env_id: Id of the environment that it was trained on.
-        **kwargs: As in `slc_agents.load`: `env`, `device`, hyperparameters to replace.
+        **kwargs: As in `slc_agents.load`: `env`, `device`, `backend`, hyperparameters to replace.
 
     Raises:
         FileNotFoundError: If there is none; the message says which there are.

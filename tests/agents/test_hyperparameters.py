@@ -612,7 +612,7 @@ def test_export(tmp_path: Path) -> None:
     for export in (False, True):
         folder = tmp_path / str(export)
         make(export=export, logger_kwargs={"output_dir": folder}).learn(10)
-        assert (folder / EXPORT_FILE).exists() == export
+        assert (folder / f"{EXPORT_FILE}.pt").exists() == export
 
 
 # -- costs are rewards, turned once ------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ import slc_agents
 ROOT = Path(slc_agents.__file__).parent
 LAYERS = [
     {
-        *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute"),
+        *("errors", "transition", "seeding", "schedulers", "spaces", "logger", "drawing", "compute", "learner"),
         *("yaml_files", "zoo_files", "registration", "intervals"),
     },
-    {"training", "callbacks", "buffers", "persistence", "envs", "pytorch"},
+    {"training", "callbacks", "buffers", "persistence", "envs", "pytorch", "tf2"},
     {"agents"},
     {"zoo", "tuning", "cli", "compat", "policies", "evaluation", "__main__", "__init__"},
 ]
@@ -28,6 +28,7 @@ SIDEWAYS = {  # what may be imported from the same layer; the lowest one must on
     ("callbacks", "envs"),
     ("training", "envs"),
     ("pytorch", "buffers"),
+    ("tf2", "buffers"),
     ("tuning", "zoo"),
     ("cli", "zoo"),
     ("cli", "tuning"),
@@ -36,6 +37,7 @@ SIDEWAYS = {  # what may be imported from the same layer; the lowest one must on
     ("__main__", "cli"),
 }
 BACKENDS = {"torch", "tensorflow", "keras", "jax"}
+HOMES = {"pytorch": {"torch"}, "tf2": {"tensorflow"}}  # the one folder in which each is named
 
 
 def modules() -> list[Path]:
@@ -68,7 +70,7 @@ def problems(path: Path) -> Iterator[str]:
     source = relative.parts[0].removesuffix(".py")
     for module, line in imports(path):
         where = f"{relative}:{line} imports {module}"
-        if module.split(".")[0] in BACKENDS and source != "pytorch":
+        if module.split(".")[0] in BACKENDS - HOMES.get(source, set()):
             yield f"{where}: backends are named in their own folder only"
         if module.split(".")[0] != "slc_agents" or module == "slc_agents":
             continue
@@ -104,6 +106,8 @@ def test_what_is_wrong_would_be_found(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     wrong = {
         "pytorch": "from slc_agents.training.loop import TrainingLoop",
+        "tf2": "import torch",
+        "learner": "import tensorflow",
         "training": "def f():\n    from slc_agents.pytorch import sac",
         "callbacks": "import slc_agents.training.loop",
         "buffers": "from slc_agents import zoo",
@@ -157,7 +161,20 @@ def test_the_package_itself_imports_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["schedulers", "buffers", "callbacks", "policies", "evaluation", "envs", "zoo", "tuning", "compat"]
+    "module",
+    [
+        "schedulers",
+        "buffers",
+        "callbacks",
+        "policies",
+        "evaluation",
+        "envs",
+        "zoo",
+        "tuning",
+        "compat",
+        "tf2",
+        "learner",
+    ],
 )
 def test_public_modules_cost_no_backend(module: str) -> None:
     loaded = loaded_by(f"import slc_agents.{module}")
@@ -167,3 +184,4 @@ def test_public_modules_cost_no_backend(module: str) -> None:
 
 def test_making_the_agent_s_class_known_costs_no_backend() -> None:
     assert not loaded_by("from slc_agents import SAC, SACConfig, load; SACConfig(lr_a=1e-3)") & BACKENDS
+    assert not loaded_by("from slc_agents.tf2 import SAC, LAC; SAC.config_class(lr_a=1e-3)") & BACKENDS

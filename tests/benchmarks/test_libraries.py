@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.libraries import IMAGES, LIBRARIES, Setting
 from benchmarks.throughput import MEASURES
+from tests.support.backends import needs_tensorflow
 
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
@@ -37,6 +38,23 @@ def test_ours() -> None:
     from benchmark_facts import facts
 
     check(facts("slc_agents"))
+
+
+@needs_tensorflow
+def test_ours_on_tensorflow() -> None:
+    library = LIBRARIES["tensorflow"](
+        Setting("Pendulum-v1", 1, 8, hidden=(8,), replay_size=100), {"compute_kwargs": {"graphs": False}}
+    )
+    library.make_agent()
+    assert library.model.backend == "tf2"
+    library.fill(library.model.replay_buffer)
+    before = library.model.get_parameters()
+    library.update(2)
+    library.wait()
+    after = library.model.get_parameters()
+    assert after["optimizer/critic/step"] == 2
+    assert (after["critic_target/0/value/weight"] == before["critic_target/0/value/weight"]).all()  # rates are still 0
+    assert (after["optimizer/actor/mean/weight/m"] != 0).any()
 
 
 @pytest.mark.slow

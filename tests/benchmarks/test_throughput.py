@@ -119,6 +119,13 @@ def test_the_standard_sweep_covers_every_setting_around_what_is_given(
     )
 
 
+def test_the_tensorflow_agents_are_measured_where_it_is_asked_for(
+    settings: list[Setting], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--tf2", "--only", "learn", "--rounds", "1")
+    assert "ours / ours tf2" in capsys.readouterr().out
+
+
 def test_a_measure_that_does_not_exist_is_refused(settings: list[Setting], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="no such measure"):
         run(monkeypatch, "--only", "flying")

@@ -216,7 +216,7 @@ def test_the_config_names_a_policy_that_is_not_the_usual_one(tmp_path, policy, s
 def test_a_run_folder_has_the_policy_where_it_is_wanted(tmp_path):
     model = FakeModel()
     run_epochs(RunFolderCallback(tmp_path, 1, export=True), model, 1)
-    assert [(path.name, t) for path, _, t in model.exported] == [("policy.pt", 10)]
+    assert [(path.name, t) for path, _, t in model.exported] == [("policy", 10)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from slc_agents.pytorch.exploration import ExplorationNoise
+from slc_agents.learner.exploration import ExplorationNoise
 from slc_agents.seeding import make_generator
 
 OBSERVATIONS = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)

@@ -22,9 +22,10 @@ from torch import nn
 import slc_agents
 from slc_agents import SAC
 from slc_agents.errors import ExportError, MissingDependencyError
+from slc_agents.learner.export import example_observation
 from slc_agents.policies import CnnPolicy, MlpPolicy
 from slc_agents.pytorch.export import export_policy
-from slc_agents.pytorch.export.acting import DeterministicPolicy, example_observation
+from slc_agents.pytorch.export.acting import DeterministicPolicy
 from slc_agents.pytorch.export.formats import FORMATS
 from slc_agents.pytorch.normalizer import ObservationNormalizer
 
@@ -206,7 +207,7 @@ def test_saturated_actions_stay_inside_the_bounds(tmp_path: Path, format: str) -
 
 def test_examples_are_inside_the_bounds_and_not_too_large() -> None:
     space = Dict({"far": Box(900, 1000, (9,)), "wide": Box(-1e9, np.inf, (9,)), "image": Box(0, 255, (9,), np.uint8)})
-    example = example_observation(make(space).policy, 50)
+    example = example_observation(space, 50)
     assert isinstance(example, dict)
     assert list(example) == ["far", "image", "wide"]
     for key, low, high in (("far", 900, 910), ("wide", -10, 10), ("image", 0, 255)):
@@ -236,7 +237,7 @@ def test_only_what_acting_needs_is_exported(exported: tuple[SAC, Path]) -> None:
         # The critics would be another 84 kB. ONNX can do without the standard deviation's layer.
         assert n_bytes - 4 * 65 * 3 < (folder / name).stat().st_size < n_bytes + overhead
     model = make(Box(0, 255, (9, 8), np.uint8), UNIT, "CnnPolicy", share_encoder=True, **SMALL_CNN)
-    module = DeterministicPolicy(model.policy, example_observation(model.policy, 2))
+    module = DeterministicPolicy(model.policy, as_tensors(example_observation(model.observation_space, 2)))
     # The shared encoder was the critics'; it is the actor's here, so that the file can be moved to another device.
     assert {name.split(".")[1] for name, _ in module.named_parameters()} == {"actor"}
     n_shared = sum(p.numel() for p in model.policy.critic.encoder.parameters())

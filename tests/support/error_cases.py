@@ -721,6 +721,7 @@ def _archives() -> Iterator[Case]:
         ("device", "load('agent.zip', device='tpu')", ValueError, ("device='tpu'", "cpu"), False),
         ("device", "load('agent.zip', device=3)", ConfigError, ("device=3", "text"), False),
         ("verbose", "load('agent.zip', verbose='x')", TypeError, ("verbose", "'x'"), False),
+        ("backend", "load('agent.zip', backend='torch')", ValueError, ("backend='torch'", "'pytorch', 'tf2'"), True),
         ("overrides", "load('agent.zip', lerning_rate=1.0)", TypeError, ("lerning_rate", "lr_a"), True),
         ("overrides", "load('agent.zip', gamma=7)", ConfigError, ("gamma=7", "1"), False),
         ("overrides", "load('agent.zip', custom_objects={})", TypeError, ("custom_objects", "leave it out"), False),

@@ -5,18 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slc_agents.pytorch.encoders import DetachedEncoder, TensorObservation
 from slc_agents.pytorch.normalizer import ObservationNormalizer
 from slc_agents.pytorch.policies import FOR_LEARNING
-from slc_agents.spaces import ActionScale, observation_boxes
+from slc_agents.spaces import ActionScale
 
-__all__ = ["DeterministicPolicy", "copy_to_cpu", "example_observation"]
-
-REACH = 10.0  # of examples, from what is nearest to zero in a box; float32 itself is coarse for very large inputs
+__all__ = ["DeterministicPolicy", "copy_to_cpu"]
 
 
 class DeterministicPolicy(nn.Module):
@@ -55,19 +52,6 @@ class DeterministicPolicy(nn.Module):
 def copy_to_cpu(policy: nn.Module) -> Any:
     """Copies a policy to the CPU, as it is when it acts."""
     return copy.deepcopy(policy).to("cpu").eval().requires_grad_(False)
-
-
-def example_observation(policy: Any, batch: int) -> TensorObservation:
-    """Makes observations inside the bounds of a policy's space, always the same; a dict is in the order of its keys."""
-    generator = np.random.default_rng(0)
-    observation: dict[str, Tensor] = {}
-    for key, box in observation_boxes(policy.observation_space).items():
-        low, high = box.low.astype(np.float64), box.high.astype(np.float64)
-        if box.dtype != np.uint8:
-            nearest = np.clip(0.0, low, high)
-            low, high = np.maximum(low, nearest - REACH), np.minimum(high, nearest + REACH)
-        observation[key] = torch.from_numpy(generator.uniform(low, high, (batch, *box.shape)).astype(np.float32))
-    return observation[""] if set(observation) == {""} else observation
 
 
 def _acting_part(policy: nn.Module, example: TensorObservation) -> Any:

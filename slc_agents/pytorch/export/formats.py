@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from slc_agents.errors import ExportError, require
+from slc_agents.learner.export import BATCH, input_names, output_name
 from slc_agents.pytorch.encoders import TensorObservation
-from slc_agents.pytorch.export.description import BATCH, input_names, output_name
 
 __all__ = ["FORMATS", "Format", "Runner"]
 

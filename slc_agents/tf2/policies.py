@@ -1,0 +1,442 @@
+"""Policies: the networks of an agent, and how they see an observation.
+
+A policy is a `tf.Module` with the parts
+
+- `normalizer(flat)`: observation statistics, or the identity;
+- `actor(features, noise)` -> action [B, size] in [-1, 1] and its log-probability [B]; `actor.mean_action(features)`;
+- `critic(features, action)` -> values [n_critics, B]; `critic_target`: its slow copy;
+- for LAC, whose critics are Lyapunov functions, `actor_target`: the actor's slow copy;
+- `features(observation)`: what actor and critic see of an observation; `observe(observation)`, of numpy arrays;
+- `observation_space`, `action_space`: those of the environment.
+
+A user's own policy is a subclass of `MlpPolicy` that makes one of these differently (`make_actor`, `make_critic`), or
+any module that has them all. They compute by operations of TensorFlow alone, since they become parts of graphs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+
+from slc_agents.errors import check_whole_number
+from slc_agents.learner.policy_kwargs import (
+    DEFAULT_ACTIVATION,
+    DEFAULT_HIDDEN_SIZES,
+    DEFAULT_OUTPUT_ACTIVATION,
+    GSDE_EPSILON,
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    LYAPUNOV_OUTPUT_ACTIVATION,
+    check_gsde,
+    check_normalize,
+    check_parts,
+    check_sizes,
+    input_scale,
+    keywords,
+    per_net,
+)
+from slc_agents.spaces import check_action_space, check_observation_space, observation_boxes, observation_size
+from slc_agents.tf2.critics import CriticEnsemble, LyapunovEnsemble
+from slc_agents.tf2.networks import Activation, Dense, Mlp, Tensor, drawing_from, find_activation
+from slc_agents.tf2.normalizer import IdentityNormalizer, ObservationNormalizer
+from slc_agents.transition import Array, Observation
+
+__all__ = [
+    "CriticEnsemble",
+    "GSDEPolicy",
+    "LyapunovEnsemble",
+    "MlpPolicy",
+    "SquashedGaussianActor",
+    "StateDependentNoiseActor",
+    "TensorObservation",
+    "make_policy",
+]
+
+TensorObservation: TypeAlias = "Tensor | dict[str, Tensor]"
+
+LOG_2 = math.log(2.0)
+ActivationName: TypeAlias = "str | type | None"
+
+
+class SquashedGaussianActor(tf.Module):
+    """A Gaussian whose mean and standard deviation depend on the observation, squashed to [-1, 1] by tanh.
+
+    Haarnoja et al. 2019 (arXiv 1812.05905), appendix C.
+
+    Args:
+        n_inputs: Size of the features.
+        n_actions: Number of action dimensions.
+        hidden_sizes: Widths of the hidden layers.
+        activation: The activation between hidden layers.
+        output_activation: The activation after the last hidden layer.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_actions: int,
+        hidden_sizes: Sequence[int],
+        activation: Activation,
+        output_activation: Activation,
+    ) -> None:
+        super().__init__()
+        self.trunk = Mlp(n_inputs, hidden_sizes, activation, output_activation)
+        self.mean = Dense(hidden_sizes[-1], n_actions)
+        self.log_std = Dense(hidden_sizes[-1], n_actions)
+
+    def __call__(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples actions by the reparametrisation trick.
+
+        Args:
+            features: [B, n_inputs].
+            noise: [B, n_actions], standard normal.
+
+        Returns:
+            Actions [B, n_actions] in [-1, 1] and their log-probabilities [B], both differentiable.
+        """
+        hidden = self.trunk(features)
+        log_std = tf.clip_by_value(self.log_std(hidden), LOG_STD_MIN, LOG_STD_MAX)
+        return squashed_sample(self.mean(hidden), log_std, noise)
+
+    def mean_action(self, features: Tensor) -> Tensor:
+        """Returns the deterministic action [B, n_actions]: the squashed mean."""
+        return tf.tanh(self.mean(self.trunk(features)))
+
+
+class StateDependentNoiseActor(tf.Module):
+    """A Gaussian whose noise is a linear function of the last hidden layer, squashed to [-1, 1] by tanh: gSDE.
+
+    Raffin et al. 2022 (arXiv 2005.05719). Where noise is sampled, each sample has weights of its own; an agent that
+    trains may keep those that it explores with over several steps, `explore`.
+
+    Args:
+        n_inputs: Size of the features.
+        n_actions: Number of action dimensions.
+        hidden_sizes: Widths of the hidden layers.
+        activation: The activation between hidden layers.
+        output_activation: The activation after the last hidden layer.
+        clip_mean: Bound of the mean before it is squashed; None: none.
+        use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
+        log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+        noise_steps: Steps over which an agent that trains keeps the weights that it explores with.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_actions: int,
+        hidden_sizes: Sequence[int],
+        activation: Activation,
+        output_activation: Activation,
+        *,
+        clip_mean: float | None,
+        use_expln: bool,
+        log_std_init: float,
+        noise_steps: int = 1,
+    ) -> None:
+        super().__init__()
+        self.trunk = Mlp(n_inputs, hidden_sizes, activation, output_activation)
+        self.mean = Dense(hidden_sizes[-1], n_actions)
+        self.clip_mean = clip_mean
+        self.use_expln = use_expln
+        self.noise_steps = noise_steps
+        self.log_std = tf.Variable(tf.fill([hidden_sizes[-1], n_actions], tf.constant(log_std_init, tf.float32)))
+
+    def __call__(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples actions by the reparametrisation trick; see `SquashedGaussianActor`."""
+        hidden = self.trunk(features)
+        # The variance of a sum of independent weights times what is hidden.
+        variance = tf.linalg.matmul(tf.square(hidden), tf.square(self.weights_std()))
+        log_std = 0.5 * tf.math.log(variance + GSDE_EPSILON)
+        return squashed_sample(self._clipped_mean(hidden), log_std, noise)
+
+    def explore(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Acts with given weights of the noise. Over all weights, an action is distributed as a sample is.
+
+        Args:
+            features: [B, n_inputs].
+            weights: [B, *weights_shape], standard normal: for each hidden unit, and last for `GSDE_EPSILON`.
+
+        Returns:
+            Actions [B, n_actions] in [-1, 1].
+        """
+        hidden = self.trunk(features)
+        noise = tf.squeeze(tf.linalg.matmul(hidden[:, None], self.weights_std() * weights[:, :-1]), axis=1)
+        return tf.tanh(self._clipped_mean(hidden) + noise + math.sqrt(GSDE_EPSILON) * weights[:, -1])
+
+    def mean_action(self, features: Tensor) -> Tensor:
+        """Returns the deterministic action [B, n_actions]: the squashed mean."""
+        return tf.tanh(self._clipped_mean(self.trunk(features)))
+
+    def _clipped_mean(self, hidden: Tensor) -> Tensor:
+        mean = self.mean(hidden)
+        return mean if self.clip_mean is None else tf.clip_by_value(mean, -self.clip_mean, self.clip_mean)
+
+    def weights_std(self) -> Tensor:
+        """Returns the standard deviations of the noise's weights [hidden, n_actions]."""
+        std = tf.exp(self.log_std)
+        if self.use_expln:
+            std = tf.where(self.log_std <= 0.0, std, tf.math.log1p(tf.maximum(self.log_std, 0.0)) + 1.0)
+        return std
+
+    @property
+    def weights_shape(self) -> tuple[int, int]:
+        """The shape of one sample's weights as `explore` takes them."""
+        n_hidden, n_actions = self.log_std.shape
+        return n_hidden + 1, n_actions
+
+
+def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns tanh(mean + std noise) [B, n_actions] and its log-probabilities [B]."""
+    u = mean + tf.exp(log_std) * noise
+    # Of each dimension, log N(u) = -noise²/2 - log_std - log(2π)/2, and from it log(1 - tanh(u)²) is taken: that is
+    # 2 (log 2 - u - softplus(-2u)), which doesn't round to log(0) for large u.
+    log_normal = -0.5 * tf.square(noise) - log_std - 0.5 * math.log(2.0 * math.pi)
+    log_slope = 2.0 * (LOG_2 - u - tf.nn.softplus(-2.0 * u))
+    return tf.tanh(u), tf.reduce_sum(log_normal - log_slope, axis=-1)
+
+
+class MlpPolicy(tf.Module):
+    """Multilayer perceptrons over the flattened observation; a Dict observation's keys are flattened and joined.
+
+    Args:
+        observation_space: A Box or a Dict of Boxes.
+        action_space: A Box with finite bounds.
+        hidden_sizes: Widths of the hidden layers.
+        activation: Activation between hidden layers, by its name in `torch.nn`.
+        output_activation: Activation after the actor's last hidden layer, and after the critic's output.
+        n_critics: Number of critics; the smallest of their values counts, of Lyapunov functions the largest.
+        normalize_observations: Whether observations are normalised by their running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions and the actor has a slow copy, as LAC needs it; the agent
+            says it. The critic then has no output activation.
+
+    `hidden_sizes`, `activation` and `output_activation` are each one value for both nets, or
+    `{"actor": ..., "critic": ...}`, where what is left out has its default.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
+        activation: ActivationName | Mapping[str, Any] = DEFAULT_ACTIVATION,
+        output_activation: ActivationName | Mapping[str, Any] = DEFAULT_OUTPUT_ACTIVATION,
+        n_critics: int = 2,
+        normalize_observations: bool = False,
+        lyapunov: bool = False,
+    ) -> None:
+        super().__init__()
+        check_observation_space(observation_space)
+        check_action_space(action_space)
+        self.observation_space, self.action_space = observation_space, action_space
+        self._boxes = observation_boxes(observation_space)
+        self.n_features = observation_size(observation_space)
+        self.n_actions = math.prod(action_space.shape or ())
+        self.n_critics = check_whole_number("policy_kwargs: n_critics", n_critics)
+        self.hidden_sizes = per_net(hidden_sizes, DEFAULT_HIDDEN_SIZES, "hidden_sizes", check_sizes)
+        self.activation = per_net(activation, DEFAULT_ACTIVATION, "activation", find_activation)
+        self.lyapunov = lyapunov
+        default_output = LYAPUNOV_OUTPUT_ACTIVATION if lyapunov else DEFAULT_OUTPUT_ACTIVATION
+        self.output_activation = per_net(
+            default_output if output_activation is DEFAULT_OUTPUT_ACTIVATION else output_activation,  # it wasn't given
+            default_output,
+            "output_activation",
+            find_activation,
+        )
+        self.normalizer = (
+            ObservationNormalizer(self.n_features) if check_normalize(normalize_observations) else IdentityNormalizer()
+        )
+        self.actor, self.critic = self.make_actor(), self.make_critic()
+        self.critic_target = copy.deepcopy(self.critic)
+        if lyapunov:
+            self.actor_target = copy.deepcopy(self.actor)
+
+    def make_actor(self) -> tf.Module:
+        """Makes the actor: `actor(features, noise)` and `actor.mean_action(features)`."""
+        return SquashedGaussianActor(
+            self.n_features,
+            self.n_actions,
+            self.hidden_sizes["actor"],
+            self.activation["actor"],
+            self.output_activation["actor"],
+        )
+
+    def make_critic(self) -> tf.Module:
+        """Makes the critics: `critic(features, action)` -> [n_critics, B]."""
+        if self.lyapunov:
+            return LyapunovEnsemble(
+                self.n_features,
+                self.n_actions,
+                self.hidden_sizes["critic"],
+                self.activation["critic"],
+                self.n_critics,
+            )
+        return CriticEnsemble(
+            self.n_features,
+            self.n_actions,
+            self.hidden_sizes["critic"],
+            self.activation["critic"],
+            self.output_activation["critic"],
+            self.n_critics,
+        )
+
+    def flatten(self, observation: TensorObservation) -> Tensor:
+        """Joins an observation [B, *shape], or a dict of them in the space's order of keys, to [B, n_features].
+
+        uint8 values are divided by 255: networks start from inputs of the size of one.
+        """
+        parts = observation if isinstance(observation, Mapping) else {"": observation}
+        flat = [
+            tf.cast(tf.reshape(parts[key], [-1, math.prod(box.shape)]), tf.float32) / input_scale(box)
+            for key, box in self._boxes.items()
+        ]
+        return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
+
+    def features(self, observation: TensorObservation) -> Tensor:
+        """Returns what actor and critic see of an observation: flattened, float32, normalised; [B, n_features]."""
+        return self.normalizer(self.flatten(observation))
+
+    def observe(self, observation: Observation) -> None:
+        """Takes training observations, numpy arrays, into the normaliser's statistics."""
+        if type(self.normalizer) is not IdentityNormalizer:  # for which flattening, at each step, would be in vain
+            self.normalizer.observe(self.flatten_arrays(observation))
+
+    def flatten_arrays(self, observation: Observation) -> Array:
+        """Does what `flatten` does, to numpy arrays."""
+        parts = observation if isinstance(observation, dict) else {"": observation}
+        flat = []
+        for key, box in self._boxes.items():
+            part = parts[key].reshape(len(parts[key]), math.prod(box.shape)).astype(np.float32, copy=False)
+            flat.append(part if input_scale(box) == 1.0 else part / np.float32(input_scale(box)))
+        return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+
+
+class GSDEPolicy(MlpPolicy):
+    """`MlpPolicy` whose exploration noise depends on the state (gSDE): see `StateDependentNoiseActor`.
+
+    Args:
+        observation_space: A Box or a Dict of Boxes.
+        action_space: A Box with finite bounds.
+        clip_mean: Bound of the mean before it is squashed by tanh, > 0; None: none.
+        use_expln: Whether standard deviations above 1 grow like a logarithm, not exponentially.
+        log_std_init: Initial logarithm of the standard deviation of the noise's weights.
+        noise_steps: Steps of each environment over which training keeps the noise's weights that it explores with; one
+            draw for each environment. 1: new ones in every step. `predict` always draws new ones.
+        hidden_sizes: See `MlpPolicy`, as for all that follow.
+        activation: Activation between hidden layers.
+        output_activation: Activation after the actor's last hidden layer, and after the critic's output.
+        n_critics: Number of critics.
+        normalize_observations: Whether observations are normalised by their running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        clip_mean: float | None = 2.0,
+        use_expln: bool = False,
+        log_std_init: float = -3.0,
+        noise_steps: int = 1,
+        hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
+        activation: ActivationName | Mapping[str, Any] = DEFAULT_ACTIVATION,
+        output_activation: ActivationName | Mapping[str, Any] = DEFAULT_OUTPUT_ACTIVATION,
+        n_critics: int = 2,
+        normalize_observations: bool = False,
+        lyapunov: bool = False,
+    ) -> None:
+        self._noise = check_gsde(clip_mean, use_expln, log_std_init, noise_steps)
+        super().__init__(
+            observation_space,
+            action_space,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            n_critics=n_critics,
+            normalize_observations=normalize_observations,
+            lyapunov=lyapunov,
+        )
+
+    def make_actor(self) -> tf.Module:
+        """Makes the actor."""
+        return StateDependentNoiseActor(
+            self.n_features,
+            self.n_actions,
+            self.hidden_sizes["actor"],
+            self.activation["actor"],
+            self.output_activation["actor"],
+            **self._noise,
+        )
+
+
+POLICIES: dict[str, type[tf.Module]] = {"MlpPolicy": MlpPolicy, "GSDEPolicy": GSDEPolicy}
+PYTORCH_ONLY = ("CnnPolicy", "MultiInputPolicy")
+
+
+def make_policy(
+    policy: str | type[tf.Module],
+    observation_space: gymnasium.Space[Any],
+    action_space: gymnasium.Space[Any],
+    policy_kwargs: Mapping[str, Any] | None,
+    seed: int,
+    *,
+    lyapunov: bool = False,
+    device: str = "CPU:0",
+) -> tf.Module:
+    """Makes a policy from its name or class, with initial weights drawn from a seed.
+
+    Args:
+        policy: A name of `POLICIES`, or a class.
+        observation_space: The environment's.
+        action_space: The environment's.
+        policy_kwargs: Keywords for the class.
+        seed: The seed.
+        lyapunov: Whether it is for LAC: its critics are then Lyapunov functions, one by default, and its actor has a
+            slow copy.
+        device: Where its variables are to be.
+
+    Raises:
+        ValueError: If there is no policy of that name, or a keyword's value is out of range.
+        TypeError: If the class doesn't take a keyword, or lacks a part.
+    """
+    policy_class = _find_class(policy)
+    own_copy = copy.deepcopy(dict(policy_kwargs or {}))  # whatever the class does to it, the caller's stays as it was
+    passes_on = issubclass(policy_class, MlpPolicy)
+    kwargs = keywords(policy_class, own_copy, lyapunov=lyapunov, passes_keywords_on=passes_on)
+    with drawing_from(np.random.default_rng(seed)), tf.device(device):
+        made = policy_class(observation_space, action_space, **kwargs)
+    check_parts(made, lyapunov=lyapunov, base=MlpPolicy, home="slc_agents.tf2.policies")
+    return made
+
+
+def _find_class(policy: str | type[tf.Module]) -> type[tf.Module]:
+    known = ", ".join(map(repr, POLICIES))
+    if isinstance(policy, str):
+        if policy in PYTORCH_ONLY:
+            raise ValueError(
+                f"policy={policy!r}: the TensorFlow agents have no such policy; they have {known}. For convolutions "
+                "take the PyTorch agents, from slc_agents (on the command line: --backend pytorch)"
+            )
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: allowed are {known}, or a policy class")
+        return POLICIES[policy]
+    if isinstance(policy, type) and issubclass(policy, tf.Module):
+        return policy
+    raise TypeError(
+        f"policy: received {policy!r}; allowed with TensorFlow are a name such as 'MlpPolicy', or a policy class, a "
+        "subclass of slc_agents.tf2.policies.MlpPolicy"
+    )
