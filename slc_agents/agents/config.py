@@ -575,10 +575,16 @@ class LACConfig(AgentConfig):
                 f"terminal_cost={self.terminal_cost!r}: with horizon_length={self.horizon_length} a last cost goes on "
                 "to the end of that horizon. Leave one of the two out"
             )
-        if (self.terminal_horizon is not None) != (self.terminal_cost == "absorbing"):
+        is_absorbing = self.terminal_cost == "absorbing"
+        if is_absorbing and self.terminal_horizon is None:
             raise ConfigError(
-                f"terminal_horizon={self.terminal_horizon}, terminal_cost={self.terminal_cost!r}: how long a last cost "
-                "goes on must be said where it does, with terminal_cost='absorbing', and there alone"
+                "terminal_horizon=None: with terminal_cost='absorbing' a last cost goes on for a number of steps. Give "
+                "it, such as the length of an episode"
+            )
+        if not is_absorbing and self.terminal_horizon is not None:
+            raise ConfigError(
+                f"terminal_horizon={self.terminal_horizon}: with terminal_cost={self.terminal_cost!r} no last cost "
+                "goes on. Leave it out, or give terminal_cost='absorbing'"
             )
 
     @property

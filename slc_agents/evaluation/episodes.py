@@ -19,7 +19,7 @@ from slc_agents.evaluation.subjects import CopiedEnv
 from slc_agents.training.evaluation import Predictor, run_episodes
 from slc_agents.transition import Step
 
-__all__ = ["Episodes", "play_episodes", "tracking"]
+__all__ = ["Episodes", "join_series", "play_episodes", "tracking"]
 
 MAX_COPIES = 50  # of an environment at a time: more are hardly faster, and a MuJoCo model takes megabytes
 TRACKING = ("reference", "state_of_interest", "reference_error")
@@ -89,17 +89,26 @@ def play_episodes(
         for episode in ended:
             returns[episode.env_index] = episode.reward
         parts.append(Episodes(returns, recorder.lengths, recorder.deaths, recorder.series()))
-    longest = max(int(part.lengths.max()) for part in parts)
     return Episodes(
         np.concatenate([part.returns for part in parts]),
         np.concatenate([part.lengths for part in parts]),
         np.concatenate([part.deaths for part in parts]),
-        {
-            name: np.concatenate([_padded(part.series[name], longest) for part in parts])
-            for name in parts[0].series
-            if all(name in part.series for part in parts)
-        },
+        join_series(parts),
     )
+
+
+def join_series(parts: Sequence[Episodes]) -> dict[str, Floats]:
+    """Returns the series of all episodes one after the other, [n, longest, k]; NaN where a part has nothing of them."""
+    longest = max(int(part.lengths.max()) for part in parts)
+    widths = {name: values.shape[-1] for part in parts for name, values in part.series.items()}
+    joined = {}
+    for name, width in widths.items():
+        filled = [np.full((len(part.lengths), longest, width), np.nan) for part in parts]
+        for part, values in zip(parts, filled, strict=True):
+            if name in part.series:
+                values[:, : part.series[name].shape[1]] = part.series[name]
+        joined[name] = np.concatenate(filled)
+    return joined
 
 
 class _Recorder:
@@ -124,15 +133,22 @@ class _Recorder:
         self._running &= ~(transition.terminated | transition.truncated)
 
     def series(self) -> dict[str, Floats]:
-        """Returns what is there of each step [n, steps, k]."""
-        names = [name for name in self._rows[0] if all(name in row for row in self._rows)]
-        return {name: np.stack([row[name] for row in self._rows], axis=1) for name in names}
+        """Returns what was measured [n, steps, k], NaN in steps in which it wasn't there.
 
-
-def _padded(values: Floats, length: int) -> Floats:
-    """Returns values [n, length, k], NaN where there are none."""
-    missing = length - values.shape[1]
-    return np.pad(values, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+        Raises:
+            InvalidEnvironmentError: If its number of components changes.
+        """
+        nothing = {name: np.full(values.shape, np.nan) for row in self._rows for name, values in row.items()}
+        for name in nothing:
+            sizes = sorted({row[name].shape[-1] for row in self._rows if name in row})
+            if len(sizes) > 1:
+                raise InvalidEnvironmentError(
+                    f"env: its info[{name!r}] has {' and '.join(map(str, sizes))} numbers in different steps; as many "
+                    "are needed in each"
+                )
+        return {
+            name: np.stack([row.get(name, values) for row in self._rows], axis=1) for name, values in nothing.items()
+        }
 
 
 def tracking(step: Step) -> dict[str, Floats]:

@@ -23,6 +23,7 @@ from slc_agents.envs.disturbances import (
     ObservationNoise,
     ParameterChange,
 )
+from slc_agents.errors import UnsupportedSpaceError
 
 __all__ = ["NAMES", "DisturbanceFamily", "disturbance_family", "named_disturbance"]
 
@@ -93,6 +94,7 @@ class DisturbanceFamily:
 
         Raises:
             ValueError: If they must be given.
+            UnsupportedSpaceError: If they are parts of the action's range, and actions are no Box.
         """
         if self.sizes is None:
             raise ValueError(
@@ -101,8 +103,15 @@ class DisturbanceFamily:
             )
         if not self.in_half_ranges:
             return self.sizes
-        box: Any = action_space
-        half_range = float(np.max(box.high / 2 - box.low / 2))
+        if not isinstance(action_space, gymnasium.spaces.Box):
+            raise UnsupportedSpaceError(f"{self.name}: the action space is {action_space}; a Box of floats is needed")
+        half_range = float(np.max(action_space.high / 2 - action_space.low / 2))
+        if not np.isfinite(half_range):
+            raise ValueError(
+                f"sizes: those of {self.name} are parts of the action's range by default, but the action space is "
+                f"{action_space}, which has no bounds; give some sizes, such as 0, 0.1, 0.2 (on the command line: "
+                "--sizes 0,0.1,0.2)"
+            )
         return tuple(size * half_range for size in self.sizes)
 
 
@@ -130,7 +139,7 @@ def disturbance_family(disturbance: str | DisturbanceFamily | Disturb) -> Distur
 def named_disturbance(
     name: str,
     *,
-    steps: Sequence[int] | None = None,
+    steps: int | Sequence[int] | None = None,
     period: int | None = None,
     parts: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> DisturbanceFamily:
@@ -139,8 +148,8 @@ def named_disturbance(
     Args:
         name: `action-impulse`, `action-noise`, `action-bias`, `action-delay`, `observation-noise`, `observation-bias`,
             `observation-delay`, `parameter:NAME` or `mujoco:NAME`.
-        steps: Of an impulse: in which steps of an episode it pushes, the first of which is 0. None: in step 20, and in
-            each 20th from then on.
+        steps: Of an impulse: in which step or steps of an episode it pushes, the first of which is 0. None: in
+            step 20, and in each 20th from then on.
         period: Of an impulse, with `steps`: after how many steps these come again; None: never.
         parts: What the size is multiplied with for each part of the action or observation: of [0, 0, 1, 0] only the
             third is disturbed. None: all are, by the size itself.
@@ -164,9 +173,9 @@ def named_disturbance(
             raise ValueError(f"period={period!r}: give the steps of the first impulse too, which then come again")
         steps, period = [IMPULSE_STEP], IMPULSE_PERIOD
     if name in ADDED:
-        options: dict[str, Any] = {"steps": list(steps or ()), "period": period} if is_impulse else {}
+        options: dict[str, Any] = {"steps": steps, "period": period} if is_impulse else {}
         wrapper = partial(ADDED[name], **options)
-        weights = None if parts is None else np.asarray(parts, np.float64)
+        weights = None if parts is None else _weights(parts)
         disturb: Disturb = wrapper if weights is None else partial(_by_parts, wrapper, weights)
         sizes = ACTION_SIZES.get(name) if weights is None else None
         return DisturbanceFamily(name, disturb, 0.0, sizes, in_half_ranges=True)
@@ -186,8 +195,18 @@ def _raise_unknown(name: str) -> None:
     raise ValueError(f"disturbance={name!r}: there is none of that name; {hint}")
 
 
+def _weights(parts: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        return np.asarray(parts, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"parts={parts!r}: numbers are needed, such as [0, 0, 1, 0]") from error
+
+
 def _by_parts(wrapper: Disturb, parts: NDArray[np.float64], env: AnyEnv, size: float) -> AnyEnv:
-    return wrapper(env, size * parts)
+    try:
+        return wrapper(env, size * parts)
+    except ValueError as error:
+        raise ValueError(f"parts={parts.tolist()}, multiplied with the size {size:g}: {error}") from error
 
 
 def _parameter(name: str, env: AnyEnv, factor: float) -> AnyEnv:

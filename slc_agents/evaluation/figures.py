@@ -123,9 +123,13 @@ def _plot_courses(axes: Axes, outcomes: Sequence[Outcome], component: int) -> No
 
 
 def _bands(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns mean and quantiles [steps] of values [episodes, steps] over the episodes that still run."""
-    low, high = np.nanquantile(values, BAND, axis=0)
-    return np.nanmean(values, axis=0), low, high
+    """Returns mean and quantiles [steps] of values [episodes, steps] over the episodes that still run; NaN if none."""
+    bands = np.full((3, values.shape[1]), np.nan)
+    known = np.isfinite(values).any(axis=0)
+    bands[0, known] = np.nanmean(values[:, known], axis=0)
+    bands[1:, known] = np.nanquantile(values[:, known], BAND, axis=0)
+    mean, low, high = bands
+    return mean, low, high
 
 
 def draw_stability(result: StabilityResult) -> Figure:
@@ -133,7 +137,7 @@ def draw_stability(result: StabilityResult) -> Figure:
     figure = new_figure(8.0, 8.4)
     above, middle, below = figure.subplots(3, 1, sharex=True)
     for axes, values, label in (
-        (above, result.values, "Lyapunov function L"),
+        (above, result.values_of_steps, "Lyapunov function L"),
         (middle, result.costs, "cost of a step"),
     ):
         mean, low, high = _bands(values)

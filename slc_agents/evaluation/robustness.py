@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slc_agents.errors import check_flag, check_number, check_path, check_whole_number
-from slc_agents.evaluation.episodes import Episodes, play_episodes, tracking
+from slc_agents.evaluation.episodes import Episodes, join_series, play_episodes, tracking
 from slc_agents.evaluation.family import Disturb, DisturbanceFamily, disturbance_family
 from slc_agents.evaluation.files import write_csv, write_json
-from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, common, find_env, load_predictor, probe
+from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, common, env_name, find_env, load_predictor, probe
 from slc_agents.intervals import confidence_interval, rate_interval
 from slc_agents.training.evaluation import Predictor
 
@@ -149,7 +149,7 @@ class RobustnessResult:
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a row for each agent and size: means and rates, with `_low` and `_high` for their 95% intervals."""
-        return [outcome.row(self.score) for outcome in self.outcomes]
+        return _with_equal_names([outcome.row(self.score) for outcome in self.outcomes])
 
     def differences(self) -> list[dict[str, Any]]:
         """Compares each agent with the first one, size by size, episode by episode from the same starts.
@@ -167,10 +167,11 @@ class RobustnessResult:
                 deaths = [self.outcome(name, size).deaths.mean() for name in (agent, self.agents[0])]
                 row: dict[str, Any] = {"agent": agent, "against": self.agents[0], "size": size}
                 row["death_rate_difference"] = float(deaths[0] - deaths[1])
-                for name, values in own.items():
-                    row |= _named(f"{name}_difference", _mean_interval(values - first[name]))
+                for name in own:
+                    if name in first:
+                        row |= _named(f"{name}_difference", _mean_interval(own[name] - first[name]))
                 rows.append(row)
-        return rows
+        return _with_equal_names(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all of it but the courses of states, in JSON-able values; what isn't known is None."""
@@ -270,7 +271,7 @@ def evaluate_robustness(
 
     Raises:
         ConfigError: If agents were trained in different environments or for different ends, or episodes have no limit.
-        UnsupportedSpaceError: If an agent's spaces aren't the environment's.
+        UnsupportedSpaceError: If an agent's spaces aren't the environment's, or a disturbance doesn't fit these.
         ValueError: If a name, a number or a size is out of range.
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If there is no such agent.
@@ -305,7 +306,7 @@ def evaluate_robustness(
         ]
         outcomes.append(_outcome(name, size, played))
     return RobustnessResult(
-        env=where if isinstance(where, str) else getattr(where, "__name__", type(where).__name__),
+        env=env_name(where),
         disturbance=family.name,
         neutral=family.neutral,
         score="cost" if minimize else "return",
@@ -323,6 +324,11 @@ def _groups(
     agents: AgentLike | Mapping[str, AgentLike | Sequence[AgentLike]], *, device: str | None, trust: bool
 ) -> dict[str, list[Predictor]]:
     """Returns each agent's models, loaded."""
+    if isinstance(agents, (list, tuple)):
+        raise TypeError(
+            "agents: received a list; agents are compared by name, {'a': ..., 'b': ...}, and models of one training "
+            "with different seeds are a list there, {'a': [..., ...]}"
+        )
     if not isinstance(agents, Mapping):
         name = os.fspath(agents) if isinstance(agents, (str, os.PathLike)) else type(agents).__name__
         agents = {name: agents}
@@ -360,16 +366,19 @@ def _with_bar(cells: Sequence[tuple[str, float]], *, visible: bool) -> Iterator[
 
 
 def _outcome(agent: str, size: float, played: Sequence[Episodes]) -> Outcome:
-    errors = [_root_mean_square(one.series["reference_error"]) for one in played if "reference_error" in one.series]
+    series = join_series(played)
+    errors = series.get("reference_error")
+    # A state without its reference, or the other way round, is nothing to draw.
+    courses = series if "reference" in series and "state_of_interest" in series else {}
     return Outcome(
         agent=agent,
         size=size,
         returns=np.stack([one.returns for one in played]),
         lengths=np.stack([one.lengths for one in played]),
         deaths=np.stack([one.deaths for one in played]),
-        tracking_errors=np.stack(errors) if len(errors) == len(played) else None,
-        references=_courses(played, "reference"),
-        states=_courses(played, "state_of_interest"),
+        tracking_errors=None if errors is None else np.stack(np.split(_root_mean_square(errors), len(played))),
+        references=courses.get("reference"),
+        states=courses.get("state_of_interest"),
     )
 
 
@@ -383,17 +392,10 @@ def _root_mean_square(errors: Floats) -> Floats:
     return root
 
 
-def _courses(played: Sequence[Episodes], name: str) -> Floats | None:
-    """Returns what was measured over time of all models' episodes [m * n, longest, k], where the other is there too."""
-    if not all("reference" in one.series and "state_of_interest" in one.series for one in played):
-        return None
-    longest = max(one.series[name].shape[1] for one in played)
-    return np.concatenate(
-        [
-            np.pad(one.series[name], ((0, 0), (0, longest - one.series[name].shape[1]), (0, 0)), constant_values=np.nan)
-            for one in played
-        ]
-    )
+def _with_equal_names(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns rows with NaN for what others have: of episodes that end at once `info` may say less."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name, math.nan) for name in names} for row in rows]
 
 
 def _mean_interval(values: Floats) -> tuple[float, float, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from slc_agents.errors import ConfigError, check_flag, check_path, check_whole_number
 from slc_agents.evaluation.episodes import Episodes, play_episodes
 from slc_agents.evaluation.files import write_csv, write_json
-from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, find_env, load_predictor, probe
+from slc_agents.evaluation.subjects import AgentLike, CopiedEnv, env_name, find_env, load_predictor, probe
 from slc_agents.intervals import bootstrap_draws, bootstrap_interval, rate_interval
 from slc_agents.spaces import map_observation
 from slc_agents.transition import Step
@@ -95,6 +95,11 @@ class StabilityResult:
     episode_limit: int
 
     @property
+    def values_of_steps(self) -> Floats:
+        """L(o, a) of each step [n, longest], without what stands behind the last one; NaN after an episode's end."""
+        return _of_steps(self.values, self.costs)
+
+    @property
     def drifts(self) -> Floats:
         """L' - L from each step to the next one [n, longest]."""
         return np.diff(self.values, axis=1)
@@ -162,8 +167,9 @@ def measure_stability(
 
     Along each episode L(o, a) is taken at the observation and the action there; L' is that of the next step. Behind a
     truncated episode it is at the last observation, with the policy's action; behind a terminated one it is the last
-    cost going on for as many steps as an episode has, as with `terminal_cost="absorbing"`, so that no death counts as
-    a decrease. Intervals are percentiles of a bootstrap over episodes, for the steps of one aren't independent.
+    cost going on for as many steps as an episode has, as with `terminal_cost="absorbing"`, or as a finite horizon has,
+    so that dying at a high cost is no decrease. Intervals are percentiles of a bootstrap over episodes, for the steps
+    of one aren't independent.
 
     Args:
         agent: An agent with a Lyapunov function, which is LAC; or the path of its run folder or archive, or its name in
@@ -217,7 +223,7 @@ def measure_stability(
         played,
         alpha3=model.config.alpha3,
         steady_from=steady_from,
-        env=where if isinstance(where, str) else getattr(where, "__name__", type(where).__name__),
+        env=env_name(where),
         n_episodes=n_episodes,
         seed=seed,
         deterministic=deterministic,
@@ -255,7 +261,7 @@ def _result(played: Episodes, *, alpha3: float, steady_from: int, **settings: An
         _phase(name, first, end - 1, values, costs, alpha3, draws)
         for name, first, end in (("whole", 0, limit), ("transient", 0, steady_from), ("steady", steady_from, limit))
     )
-    late, start = values[:, steady_from:-1], values[:, :1]
+    late, start = _of_steps(values, costs)[:, steady_from:], values[:, :1]
     return StabilityResult(
         phases=(whole, transient, steady),
         decay=_estimate(
@@ -277,7 +283,7 @@ def _phase(
     """Estimates from what is known of the steps from `first` to `last`, in which no episode need be left."""
     steps = slice(first, last + 1)
     cost, count = _sums(costs[:, steps])
-    value, _ = _sums(values[:, :-1][:, steps])
+    value, _ = _sums(_of_steps(values, costs)[:, steps])
     drift, _ = _sums(np.diff(values, axis=1)[:, steps])
     return Phase(
         name=name,
@@ -290,6 +296,11 @@ def _phase(
         alpha3_max=_estimate(_divide, draws, -drift, cost),
         delta=_estimate(_divide, draws, drift + alpha3 * cost, count),
     )
+
+
+def _of_steps(values: Floats, costs: Floats) -> Floats:
+    """Returns the values of steps [n, longest], of values that have one more behind each episode's last step."""
+    return np.where(np.isfinite(costs), values[:, :-1], np.nan)
 
 
 def _sums(values: Floats) -> tuple[Floats, Floats]:

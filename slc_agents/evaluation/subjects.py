@@ -14,7 +14,7 @@ from slc_agents.envs.vector import EnvFactory
 from slc_agents.errors import ConfigError
 from slc_agents.training.evaluation import Predictor
 
-__all__ = ["AgentLike", "CopiedEnv", "common", "find_env", "load_predictor", "probe"]
+__all__ = ["AgentLike", "CopiedEnv", "common", "env_name", "find_env", "load_predictor", "probe"]
 
 AgentLike: TypeAlias = "Predictor | str | os.PathLike[str]"
 CopiedEnv: TypeAlias = "str | EnvFactory"
@@ -63,7 +63,10 @@ def find_env(env: CopiedEnv | None, groups: Groups) -> CopiedEnv:
         if isinstance(env_id := getattr(model, "env_id", None), str)
     ]
     if not ids:
-        raise ConfigError("env=None: no agent says which environment it was trained in; give its id or a factory")
+        raise ConfigError(
+            "env=None: no agent says which environment it was trained in; give its id or a factory (on the command "
+            "line --env ID)"
+        )
     if len({env_id for _, env_id in ids}) > 1:
         there = ", ".join(f"{name}: {env_id}" for name, env_id in dict.fromkeys(ids))
         raise ConfigError(
@@ -71,6 +74,11 @@ def find_env(env: CopiedEnv | None, groups: Groups) -> CopiedEnv:
             "in which to evaluate (env; on the command line --env)"
         )
     return ids[0][1]
+
+
+def env_name(env: CopiedEnv) -> str:
+    """Returns what an environment is called: its id, or its factory's name."""
+    return env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
 
 
 def probe(env: CopiedEnv, groups: Groups, max_ep_len: int | None) -> tuple[gymnasium.Space[Any], int, int | None]:

@@ -292,12 +292,11 @@ def test_a_whole_run_of_lac(small: list[str], command: Command) -> None:
     assert (code, err) == (0, "")
     assert names(folder) == FILES
     lines = out.splitlines()
-    assert lines[0].startswith(
-        "LAC on slc/Oscillator-v1, seed 1; settings: the defaults of LACConfig, since the zoo has"
-    )
+    assert lines[0].startswith("LAC on slc/Oscillator-v1, seed 1; settings: the zoo's for lac/slc/Oscillator-v1, with ")
     assert re.fullmatch(r"epoch 3/3   300/300 steps   [\d,]+ steps/s   cost [\d,]+\.\d   test [\d,]+\.\d", lines[3])
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert (config["opt_type"], config["horizon_length"], config["alpha3"]) == ("minimize", 5, 1.0)
+    assert config["gamma"] == 0.995  # the zoo's
     model = slc_agents.load(folder / "agent.zip")
     assert type(model).__name__ == "LAC"
     progress = read_progress(folder)

@@ -11,6 +11,7 @@ import pytest
 from tracked_point import make_point
 
 from slc_agents.envs.disturbances import ActionBias, ActionImpulse
+from slc_agents.errors import UnsupportedSpaceError
 from slc_agents.evaluation.family import NAMES, disturbance_family, named_disturbance
 
 SIZED = ["action-noise", "action-bias", "observation-noise", "observation-bias", "action-delay", "observation-delay"]
@@ -37,6 +38,8 @@ def test_an_impulse_pushes_in_its_steps() -> None:
     assert course(named_disturbance("action-impulse", steps=[1], period=2).at(1.5)(make_point()())) == pytest.approx(
         moved
     )
+    once = named_disturbance("action-impulse", steps=0).at(1.5)(make_point()())  # the first one, and a number alone
+    assert np.diff(course(once)) == pytest.approx([2.0, 0.5, 0.5, 0.5])
     regular = named_disturbance("action-impulse").at(1.5)(make_point(length=50)())
     steps = np.diff(course(regular, 45))
     assert (steps > 1).nonzero()[0].tolist() == [20, 40]
@@ -54,6 +57,8 @@ def test_parts_say_what_of_an_observation_is_disturbed() -> None:
     env = family.at(0.1)(gymnasium.make("slc/CartPoleCost-v1"))
     plain, _ = gymnasium.make("slc/CartPoleCost-v1").reset(seed=1)
     assert env.reset(seed=1)[0] - plain == pytest.approx([0, 0, 0.1, 0])
+    with pytest.raises(ValueError, match=r"parts=\[1.0, 2.0\], multiplied with the size 3: .*shape \(1,\)"):
+        named_disturbance("action-bias", parts=[1, 2]).at(3.0)(make_point()())
 
 
 def test_sizes_of_actions_are_in_half_ranges() -> None:
@@ -63,6 +68,11 @@ def test_sizes_of_actions_are_in_half_ranges() -> None:
     for family in (named_disturbance("observation-noise"), disturbance_family(ActionBias)):
         with pytest.raises(ValueError, match=r"has no sizes of its own.* --sizes 0,0.1,0.2"):
             family.default_sizes(space)
+    impulse, unbounded = named_disturbance("action-impulse"), gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    with pytest.raises(ValueError, match=r"which has no bounds.* --sizes 0,0.1,0.2"):
+        impulse.default_sizes(unbounded)
+    with pytest.raises(UnsupportedSpaceError, match=r"action-impulse: the action space is Discrete\(2\)"):
+        impulse.default_sizes(gymnasium.spaces.Discrete(2))
 
 
 def test_a_function_of_an_environment_and_a_size() -> None:
@@ -91,6 +101,7 @@ def test_a_function_of_an_environment_and_a_size() -> None:
         ({"name": "mujoco:colour"}, "there are mass, friction, gear"),
         ({"name": "action-noise", "steps": [3]}, r"steps=\[3\]: action-noise has no such option"),
         ({"name": "action-bias", "period": 3}, "period=3: action-bias has no such option"),
+        ({"name": "action-bias", "parts": "x"}, "parts='x': numbers are needed"),
         ({"name": "action-impulse", "period": 3}, "give the steps of the first impulse too"),
         (
             {"name": "action-delay", "parts": [1]},

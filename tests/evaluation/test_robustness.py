@@ -202,6 +202,7 @@ def test_what_does_not_fit_together_is_said() -> None:
     [
         ({"agents": 3}, TypeError, "agent: received 3"),
         ({"agents": {}}, ValueError, "at least one"),
+        ({"agents": [Feedback(1.0), Feedback(0.0)]}, TypeError, "agents: received a list; .*by name"),
         ({"agents": {"a": []}}, ValueError, "'a' has no models"),
         ({"agents": "nothing"}, FileNotFoundError, "nothing"),
         ({"agents": "zoo:sac/Nothing-v0"}, FileNotFoundError, "no pretrained agent"),
@@ -236,6 +237,45 @@ def test_an_info_that_is_no_number_is_named() -> None:
 
     with pytest.raises(InvalidEnvironmentError, match=r"info\['reference'\] is 'north'"):
         evaluate(env=point)
+
+
+def test_an_info_may_say_less_in_an_episodes_last_step(tmp_path: Path) -> None:
+    def point() -> Any:
+        env = make_point()()
+        plant: Any = env.unwrapped
+        say = plant._info
+        plant._info = lambda: {} if abs(plant.x) > 3 else say()
+        return env
+
+    result = evaluate({"a": Feedback(0.0), "b": Feedback(1.0)}, env=point, sizes=[1.5, 4])
+    slow, dead = result.outcome("a", 1.5), result.outcome("b", 4)
+    x = starts(5)[:, None] + 1.5 * np.arange(1, LENGTH + 1)
+    known = np.where(x <= 3, x, np.nan)
+    assert slow.lengths[0].tolist() == [2 if start > 0 else 3 for start in starts(5)]
+    assert slow.tracking_errors is not None
+    assert slow.tracking_errors[0, :, 0] == pytest.approx(np.sqrt(np.nanmean(known**2, axis=1)), rel=1e-5)
+    assert dead.tracking_errors is None  # all have died in their first step
+    last = result.rows()[-1]
+    assert (last["agent"], last["size"]) == ("b", 4)
+    assert math.isnan(last["tracking_error"])
+    first, second = result.differences()
+    assert not math.isnan(first["tracking_error_difference"])
+    assert math.isnan(second["tracking_error_difference"])
+    result.save(tmp_path)
+    result.draw()
+    line = result.draw_trajectories([1.5]).axes[0].get_lines()[0]
+    assert line.get_ydata() == pytest.approx([np.nanmean(known[:, 0]), np.nanmean(known[:, 1]), np.nan], nan_ok=True)
+
+
+def test_an_info_of_changing_size_is_named() -> None:
+    def point() -> Any:
+        env = make_point()()
+        plant: Any = env.unwrapped
+        plant._info = lambda: {"reference_error": np.zeros(1 + (abs(plant.x) > 1))}
+        return env
+
+    with pytest.raises(InvalidEnvironmentError, match=r"info\['reference_error'\] has 1 and 2 numbers"):
+        evaluate(env=point, sizes=[0.5], agents=Feedback(0.0), n_episodes=1)
 
 
 def test_samples_and_disturbances_of_ones_own() -> None:

@@ -78,7 +78,7 @@ def test_intervals_are_over_episodes_and_cover_what_these_vary() -> None:
     ("settings", "factor"),
     [
         ({}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),
-        ({"terminal_cost": "zero"}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),  # dying is no decrease in any case
+        ({"terminal_cost": "zero"}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),  # whatever it was trained with
         ({"terminal_cost": "absorbing", "terminal_horizon": 2}, (1 - GAMMA**LENGTH) / (1 - GAMMA)),
         ({"horizon_length": 4}, 4),
     ],
@@ -95,6 +95,31 @@ def test_behind_a_death_stands_the_last_cost_going_on(settings: dict[str, Any], 
     assert all(math.isnan(number) for number in (*steady.drift, *steady.alpha3_max, *result.decay))
     assert result.death_rate[0] == 1
     assert len(result.draw().axes) == 3
+
+
+def test_what_stands_behind_a_death_is_no_step_of_its_episode() -> None:
+    class Half(Lyapunov):
+        def predict(self, observation: Any, *args: Any, **options: Any) -> Any:
+            dies = observation > 0
+            return np.where(dies, 4.0, -observation / 2), None
+
+        def lyapunov_value(self, observation: Any, action: Any) -> Any:
+            return np.ones(len(observation))
+
+    result = measure(Half(), n_episodes=5, steady_from=1)
+    assert result.deaths.tolist() == (starts(5) > 0).tolist()
+    assert result.values[result.deaths, 1] == pytest.approx(
+        (starts(5)[result.deaths] + 4) ** 2 * (2 - 0.5**5), rel=1e-5
+    )
+    whole, transient, steady = result.phases
+    n_dead = int(result.deaths.sum())
+    assert 0 < n_dead < 5
+    assert (whole.steps, transient.steps, steady.steps) == (n_dead + 6 * (5 - n_dead), 5, 5 * (5 - n_dead))
+    for phase in result.phases:
+        assert phase.lyapunov_value == (1, 1, 1)
+    assert result.decay == (1, 1, 1)
+    assert np.nansum(result.values_of_steps) == whole.steps
+    assert result.draw().axes[0].get_lines()[0].get_ydata().tolist() == [1] * LENGTH
 
 
 def test_samples_of_the_policy_are_measured_with_their_own_actions() -> None:
@@ -149,7 +174,7 @@ def test_the_files_and_the_figure_hold_what_was_found(tmp_path: Path) -> None:
     assert (found["deaths"], found["steady_from"], found["env"]) == (0, 3, "point")
     above, middle, below = result.draw().axes
     assert above.get_yscale() == "log"
-    assert above.get_lines()[0].get_ydata() == pytest.approx(result.values.mean(axis=0))
+    assert above.get_lines()[0].get_ydata() == pytest.approx(result.values[:, :-1].mean(axis=0))
     assert middle.get_lines()[0].get_ydata() == pytest.approx(result.costs.mean(axis=0))
     drift, condition = below.get_lines()[:2]
     assert drift.get_ydata() == pytest.approx(result.drifts.mean(axis=0))  # a block is one step here

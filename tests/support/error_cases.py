@@ -394,8 +394,11 @@ def _fields_of_lac() -> Iterator[Case]:
     for value in ("'Zero'", "None", "0"):
         yield _field_of_lac("terminal_cost", value, value, "'restart', 'absorbing' or 'zero'")
     yield _field_of_lac("terminal_cost", "'zero', horizon_length=5", "horizon_length=5", "Leave one", shown=True)
-    for rest in ("9", "9, terminal_cost='zero'", "None, terminal_cost='absorbing'"):
-        yield _field_of_lac("terminal_horizon", rest, "there alone", f"terminal_horizon={rest.partition(',')[0]}")
+    yield _field_of_lac("terminal_horizon", "9", "terminal_horizon=9", "terminal_cost='restart'", "Leave it out")
+    rest = "9, terminal_cost='zero'"
+    yield _field_of_lac("terminal_horizon", rest, "terminal_horizon=9", "terminal_cost='zero'", "Leave it out")
+    rest = "None, terminal_cost='absorbing'"
+    yield _field_of_lac("terminal_horizon", rest, "terminal_horizon=None", "length of an episode", shown=True)
     yield _field_of_lac("horizon_length", "20, replay_size=50, n_envs=3", "replay_size=50", "60", shown=True)
 
 

@@ -48,7 +48,7 @@ def test_settings_of_another_environment_and_those_for_any() -> None:
     assert model.config == zoo.load_config("sac", "Pendulum-v1", seed=3, **SMALL)
     # Never without being asked for.
     with pytest.raises(FileNotFoundError, match="sac/default is for any environment"):
-        zoo.make("sac", "slc/Oscillator-v1")
+        zoo.make("sac", "HumanoidStandup-v5")
 
 
 def test_what_the_policy_refuses_is_found_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

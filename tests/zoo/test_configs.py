@@ -207,6 +207,7 @@ def test_a_name_that_is_not_there_lists_those_that_are(algo: str, env_id: str) -
         zoo.load_config(algo, env_id)
     assert repr(f"{algo}/{env_id}") in str(caught.value)
     assert str(caught.value).endswith("sac/default is for any environment") == (algo == "sac")
+    assert ("lac/default" in str(caught.value)) == (algo != "sac")  # those of others only where there is no such one
 
 
 def test_a_name_with_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +384,8 @@ def test_a_policy_that_is_not_there_is_named_with_its_line(tmp_path: Path, monke
 
 
 def test_settings_for_more_than_one_task_are_no_task() -> None:
-    assert set(configs._configs()) - set(zoo.list_configs()) == {"sac/default", "sac/mujoco_locomotion"}
+    others = {"lac/default", "sac/control_task", "sac/default", "sac/mujoco_locomotion"}
+    assert set(configs._configs()) - set(zoo.list_configs()) == others
     for name in zoo.list_configs():
         assert name.partition("/")[2] in gymnasium.registry
 
