@@ -139,7 +139,8 @@ def test_every_field_of_lac_with_a_range_is_tried() -> None:
         ({"labda": 0.2, "labda_min": 0.3}, "labda=0.2: .*labda_min=0.3"),
         ({"replay_size": 59, "n_envs": 3, "horizon_length": 20}, "replay_size=59: .*60 transitions"),
         ({"terminal_cost": "zero", "horizon_length": 5}, "terminal_cost='zero': with horizon_length=5"),
-        ({"terminal_horizon": 9, "horizon_length": 5}, "terminal_horizon=9: with horizon_length=5"),
+        ({"terminal_horizon": 9, "horizon_length": 5}, "terminal_horizon=9: with "),
+        ({"terminal_horizon": 9}, "terminal_horizon=9: with terminal_cost='restart'"),
         ({"terminal_horizon": 9, "terminal_cost": "zero"}, "terminal_horizon=9: with terminal_cost='zero'"),
         ({"lr_labda": ConstantScheduler(1e-3), "lr_labda_final": 1e-4}, "lr_labda_final=0.0001"),
         ({"alpha": 0}, "alpha=0: .*adaptive_temperature=False"),
@@ -157,24 +158,26 @@ def test_costs_keep_their_sign_with_lac_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "limit", "expected"),
+    ("fields", "target", "value"),
     [
-        ({"gamma": 0.5}, 3, (1.75, 1.75)),  # 1 + 1/2 + 1/4
-        ({"gamma": 0.5}, None, (2.0, 2.0)),
-        ({"gamma": 0.5, "terminal_horizon": 2}, 3, (1.5, 1.5)),
-        ({"gamma": 1.0}, 400, (400.0, 400.0)),
-        ({"gamma": 1.0, "terminal_horizon": 7}, None, (7.0, 7.0)),
-        ({"gamma": 1.0}, None, (float("inf"), float("inf"))),
-        ({"gamma": 0.0}, 400, (1.0, 1.0)),
-        ({"terminal_cost": "zero"}, 400, (1.0, 0.0)),
-        ({"gamma": 1.0, "terminal_cost": "zero"}, None, (1.0, 0.0)),
-        ({"horizon_length": 5}, 400, (5.0, 5.0)),
+        ({"gamma": 0.5}, (1.0, 0.5), (0.0, 1.0)),
+        ({"gamma": 0.5, "terminal_cost": "absorbing", "terminal_horizon": 3}, (1.75, 0.0), (1.75, 0.0)),
+        ({"gamma": 1.0, "terminal_cost": "absorbing", "terminal_horizon": 7}, (7.0, 0.0), (7.0, 0.0)),
+        ({"gamma": 0.0, "terminal_cost": "absorbing", "terminal_horizon": 400}, (1.0, 0.0), (1.0, 0.0)),
+        ({"terminal_cost": "zero"}, (1.0, 0.0), (0.0, 0.0)),
     ],
 )
 def test_what_stands_for_all_that_would_follow_an_end(
-    fields: dict[str, Any], limit: int | None, expected: tuple[float, float]
+    fields: dict[str, Any], target: tuple[float, float], value: tuple[float, float]
 ) -> None:
-    assert LACConfig(**fields).terminal_factors(limit) == pytest.approx(expected)
+    config = LACConfig(**fields)
+    assert (config.terminal_target, config.terminal_value) == (target, value)
+
+
+def test_a_finite_horizon_counts_the_last_cost_to_its_end() -> None:
+    config = LACConfig(horizon_length=5)
+    assert config.terminal_value == (5.0, 0.0)
+    assert config.absorbing_factor(400) == 5.0
 
 
 def test_several_mistakes_are_all_named() -> None:

@@ -71,6 +71,7 @@ OF_LAC: dict[str, tuple[list[str], Any]] = {
     "terminal_cost": (["zero"], "zero"),
     "terminal_horizon": (["250"], 250),
 }
+NEEDED_BY: dict[str, dict[str, Any]] = {"terminal_horizon": {"terminal_cost": "absorbing"}}
 
 
 def given(*arguments: str, algo: str = "sac") -> dict[str, Any]:
@@ -87,7 +88,7 @@ def test_an_option_of_lac_reaches_its_field(name: str) -> None:
     typed, expected = OF_LAC[name]
     received = given(f"--{name.replace('_', '-')}", *typed, algo="lac")
     assert list(received) == [name]
-    config = LACConfig(**received)
+    config = LACConfig(**received, **NEEDED_BY.get(name, {}))
     assert getattr(config, name) == expected
     assert type(getattr(config, name)) is type(expected)
     assert getattr(LACConfig(), name) != expected
