@@ -147,6 +147,8 @@ class ActionImpulse(_ActionDisturbance):
     ) -> None:
         received = list(steps) if isinstance(steps, Iterable) else [steps]
         self.steps = [check_whole_number("steps", step, minimum=0) for step in received]
+        if not self.steps:
+            raise ValueError(f"steps={steps!r}: in none of them there is nothing to push; give one step or several")
         self.period = None if period is None else check_whole_number("period", period)
         super().__init__(env, magnitude=magnitude, steps=self.steps, period=period)
         self.magnitude = _parts("magnitude", magnitude, self._box)

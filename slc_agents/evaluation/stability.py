@@ -204,6 +204,10 @@ def measure_stability(
     groups = {type(model).__name__: [model]}
     where = find_env(env, groups)
     _, limit, max_ep_len = probe(where, groups, max_ep_len)
+    if limit == 1:
+        raise ValueError(
+            "episodes are truncated after 1 step, so there is no steady phase: at least 2 are needed (max_ep_len)"
+        )
     steady_from = limit // 2 if steady_from is None else check_whole_number("steady_from", steady_from)
     if not 0 < steady_from < limit:
         raise ValueError(

@@ -7,6 +7,7 @@ step is copied to fixed places, and whatever else it depends on is looked at bef
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from numbers import Real
@@ -133,6 +134,9 @@ class GraphedSteps(Steps):
                         f"a gradient step could not be recorded ({error}); with compute_kwargs={{'graphs': False}} "
                         "steps run one operation at a time"
                     ) from error
+                logging.getLogger("slc_agents").info(
+                    "gradient steps run one operation at a time after all, for one could not be recorded: %s", error
+                )
                 self._is_refused = True
                 return None
             self._recorded = _Recorded(replay, [*leaves(given), noise])

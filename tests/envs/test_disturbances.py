@@ -370,6 +370,7 @@ def test_a_disturbed_control_task_must_be_reset_first() -> None:
         (lambda: ActionBias(Echo(), np.nan), "bias=nan"),
         (lambda: ObservationBias(Echo(), "big"), "bias='big'"),
         (lambda: ActionImpulse(Echo(), 1, -1), "steps=-1: a whole number of at least 0"),
+        (lambda: ActionImpulse(Echo(), 1, range(3, 3)), r"steps=range\(3, 3\): in none of them"),
         (lambda: ActionImpulse(Echo(), 1, 0, 0), "period=0: a whole number of at least 1"),
         (lambda: ActionDelay(Echo(), -1), "delay=-1"),
         (lambda: ObservationDelay(Echo(), 1.5), "delay=1.5"),  # type: ignore[arg-type]

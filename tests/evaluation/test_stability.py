@@ -138,6 +138,8 @@ def test_the_steady_phase_is_the_second_half_by_default() -> None:
     for step in (LENGTH, 0):
         with pytest.raises(ValueError, match=rf"steady_from={step}: a"):
             measure(steady_from=step)
+    with pytest.raises(ValueError, match="truncated after 1 step, so there is no steady phase"):
+        measure(max_ep_len=1, steady_from=None)
 
 
 def test_only_agents_with_a_lyapunov_function() -> None:

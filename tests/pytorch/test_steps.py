@@ -168,7 +168,8 @@ def test_exact_replays_begin_when_nothing_has_changed_for_a_block(make_pair: Any
     assert_equal(pair)
 
 
-def test_what_cannot_be_recorded_runs_as_it_is_written(make_pair: Any) -> None:
+def test_what_cannot_be_recorded_runs_as_it_is_written(make_pair: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "slc_agents")
     pair, buffers, _ = make_pair()
     for learner, buffer in zip(pair, buffers, strict=True):
         learner.compute = ComputeOptions()  # nobody has asked for graphs
@@ -177,6 +178,8 @@ def test_what_cannot_be_recorded_runs_as_it_is_written(make_pair: Any) -> None:
         learner.update(buffer, 3)
         learner.update(buffer, 2)
     assert_equal(pair)
+    (message,) = caplog.messages  # not with each block again
+    assert message.startswith("gradient steps run one operation at a time after all, for one could not be recorded: ")
 
 
 def test_a_replaced_multiplier_counts(make_pair: Any) -> None:
