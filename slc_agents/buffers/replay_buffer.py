@@ -209,12 +209,15 @@ class ReplayBuffer:
         truncated = _checked_flags("truncated", truncated, n)
         envs: Sequence[int] = range(n)
         if valid is not None:
-            envs = np.flatnonzero(_checked_flags("valid", valid, n)).tolist()
-            if len(envs) < n:
+            valid = _checked_flags("valid", valid, n)
+            if np.count_nonzero(valid) < n:
+                envs = np.flatnonzero(valid).tolist()
                 observations = [value[envs] for value in observations]
                 next_observations = [value[envs] for value in next_observations]
                 action, reward, terminated, truncated = action[envs], reward[envs], terminated[envs], truncated[envs]
-        self._check_finite(envs, observations, action, reward, next_observations)
+        for value in (*observations, action, reward, *next_observations):
+            if row_not_finite(value) is not None:
+                self._raise_not_finite(envs, observations, action, reward, next_observations)
         # Beforehand, because growing may fail for lack of memory: no transition is left half written.
         self._reserve_tails(2 * len(envs))
 
@@ -233,11 +236,11 @@ class ReplayBuffer:
         self._terminated[slots] = terminated
         self._truncated[slots] = truncated
 
-        self._link(envs, next_observations, (self._terminated[slots] | self._truncated[slots]).tolist())
+        self._link(envs, next_observations, (terminated | truncated).tolist())
         self._count += len(envs)
         self._size = min(self._count, capacity)
 
-    def _check_finite(
+    def _raise_not_finite(
         self,
         envs: Sequence[int],
         observations: list[Array],
@@ -506,7 +509,7 @@ class ReplayBuffer:
     def _leaf_values(self, name: str, observation: Observation) -> list[Array]:
         """Checks an observation and splits it into arrays `[n_envs, *shape]`, one for each leaf."""
         if not self._is_dict:
-            if isinstance(observation, Mapping):
+            if type(observation) is not np.ndarray and isinstance(observation, Mapping):
                 raise ValueError(f"{name} is a dict, but the observation space is a Box: give an array")
             return [self._leaves[0].checked(name, observation, self.n_envs)]
         keys = [leaf.key for leaf in self._leaves]
