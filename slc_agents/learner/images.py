@@ -16,6 +16,7 @@ from slc_agents.errors import UnsupportedSpaceError, check_whole_number
 __all__ = [
     "NATURE_CNN",
     "NATURE_FEATURES",
+    "NOTHING_TO_NORMALIZE",
     "Channels",
     "CnnLayer",
     "CnnPlan",
@@ -35,6 +36,10 @@ CnnLayer: TypeAlias = tuple[int, int, int]  # channels, kernel, stride
 
 NATURE_CNN: tuple[CnnLayer, ...] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015, Nature 518, Methods
 NATURE_FEATURES = 512
+NOTHING_TO_NORMALIZE = (
+    "policy_kwargs: normalize_observations=True; all that this policy observes are images, which are divided by 255 "
+    "instead. Leave it out"
+)
 
 
 def is_image(box: spaces.Box) -> bool:

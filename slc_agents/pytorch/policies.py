@@ -32,6 +32,7 @@ from slc_agents.errors import check_whole_number
 from slc_agents.learner.images import (
     NATURE_CNN,
     NATURE_FEATURES,
+    NOTHING_TO_NORMALIZE,
     Channels,
     check_dict,
     check_encoder,
@@ -277,10 +278,7 @@ class MlpPolicy(nn.Module):
         )
         n_normalized = self.count_normalized() if normalize_observations else 0
         if normalize_observations and not n_normalized:
-            raise ValueError(
-                "policy_kwargs: normalize_observations=True; all that this policy observes are images, which are "
-                "divided by 255 instead. Leave it out"
-            )
+            raise ValueError(NOTHING_TO_NORMALIZE)
         self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
         # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.

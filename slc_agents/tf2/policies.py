@@ -31,6 +31,7 @@ from slc_agents.errors import check_whole_number
 from slc_agents.learner.images import (
     NATURE_CNN,
     NATURE_FEATURES,
+    NOTHING_TO_NORMALIZE,
     Channels,
     check_dict,
     check_encoder,
@@ -280,8 +281,10 @@ class MlpPolicy(tf.Module):
             "output_activation",
             find_activation,
         )
-        normalizes = check_normalize(normalize_observations)
-        self.normalizer = ObservationNormalizer(self.count_normalized()) if normalizes else IdentityNormalizer()
+        n_normalized = self.count_normalized() if check_normalize(normalize_observations) else 0
+        if normalize_observations and not n_normalized:
+            raise ValueError(NOTHING_TO_NORMALIZE)
+        self.normalizer = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
         # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.
         self.critic_target, actor_target = copy.deepcopy((self.critic, self.actor if lyapunov else None))
