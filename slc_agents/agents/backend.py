@@ -16,16 +16,11 @@ from slc_agents.seeding import make_seed
 if TYPE_CHECKING:
     from slc_agents.agents.base import Agent, AgentLearner
 
-__all__ = ["BACKENDS", "DEFAULT_BACKEND", "EXPORT_FORMATS", "POLICIES", "Backend", "check_backend", "make_learner"]
+__all__ = ["BACKENDS", "DEFAULT_BACKEND", "EXPORT_FORMATS", "Backend", "check_backend", "make_learner"]
 
 Backend: TypeAlias = Literal["pytorch", "tf2"]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-# The policies of each, for the words of users.
-POLICIES: dict[Backend, str] = {
-    "pytorch": '`"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), `"GSDEPolicy"`',
-    "tf2": '`"MlpPolicy"`, `"GSDEPolicy"`',
-}
 DEFAULT_BACKEND: Backend = "pytorch"
 # What each exports to, so that one can say what is the other's: suffixes by the names of formats.
 EXPORT_FORMATS: dict[Backend, dict[str, str]] = {

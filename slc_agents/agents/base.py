@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from slc_agents.agents.backend import DEFAULT_BACKEND, EXPORT_FORMATS, POLICIES, Backend
+from slc_agents.agents.backend import DEFAULT_BACKEND, EXPORT_FORMATS, Backend
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
 from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, versions, write_agent
 from slc_agents.buffers import ReplayBuffer
@@ -61,7 +61,7 @@ ConfigT = TypeVar("ConfigT", bound=AgentConfig)
 # Of each agent's docstring, between its own words and its hyperparameters.
 ARGUMENTS = """\
 Args:
-    policy: {policies}, or a policy
+    policy: `"MlpPolicy"`, `"CnnPolicy"` (images), `"MultiInputPolicy"` (Dicts with images), `"GSDEPolicy"`, or a policy
         class.
     env: An id, an environment, a factory, a list of factories, or a `gymnasium.vector.VectorEnv`.
     config: Hyperparameters; keywords replace single ones.
@@ -162,7 +162,7 @@ class Agent(ABC, Generic[ConfigT]):
             ]
             cls.__signature__ = inspect.Signature([*own, *cls.config_class.keywords()])  # type: ignore[attr-defined]
         if {"config_class", "backend"} & cls.__dict__.keys() and "__init__" not in cls.__dict__:
-            arguments = ARGUMENTS.format(config=cls.config_class.__name__, policies=POLICIES[cls.backend])
+            arguments = ARGUMENTS.format(config=cls.config_class.__name__)
             cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{arguments}\n{cls.config_class.describe()}"
         if "__init__" in cls.__dict__:
             own_init = inspect.signature(cls.__init__)  # a user's subclass, whose parent's signature would stand here

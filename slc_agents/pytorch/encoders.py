@@ -12,22 +12,19 @@ An encoder is an `nn.Module`, made as `encoder(observation_space, **encoder_kwar
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slc_agents.errors import UnsupportedSpaceError, check_whole_number
+from slc_agents.learner.images import NATURE_CNN, NATURE_FEATURES, Channels, CnnPlan, image_module, is_image
 from slc_agents.pytorch.networks import Dense
 from slc_agents.spaces import observation_boxes
 
 __all__ = [
-    "NATURE_CNN",
     "CnnEncoder",
     "DetachedEncoder",
     "Encoded",
@@ -35,32 +32,9 @@ __all__ = [
     "MultiInputEncoder",
     "TensorObservation",
     "Unflatten",
-    "channel_axis",
-    "is_image",
 ]
 
 TensorObservation: TypeAlias = "Tensor | dict[str, Tensor]"
-Channels: TypeAlias = Literal["first", "last"]
-CnnLayer: TypeAlias = tuple[int, int, int]  # channels, kernel, stride
-
-NATURE_CNN: tuple[CnnLayer, ...] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015, Nature 518, Methods
-NATURE_FEATURES = 512
-
-
-def is_image(box: spaces.Box) -> bool:
-    """Says whether a box is an image: uint8, and [H, W], [C, H, W], [H, W, C], [stack, C, H, W] or [stack, H, W, C]."""
-    return box.dtype == np.uint8 and len(box.shape) in (2, 3, 4)
-
-
-def channel_axis(shape: Sequence[int], channels: Channels | None = None) -> Channels:
-    """Says where an image [..., a, b, c] has its channels.
-
-    Args:
-        shape: The image's, of at least three dimensions.
-        channels: "first" or "last" settles it. None: the smaller one of a and c counts the channels, and c does
-            where they are equal. A stack of grey images [stack, H, W] so is one with its channels first.
-    """
-    return channels or ("first" if shape[-3] < shape[-1] else "last")
 
 
 class CnnEncoder(nn.Module):
@@ -88,28 +62,12 @@ class CnnEncoder(nn.Module):
         channels: Channels | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(observation_space, spaces.Box) or not is_image(observation_space):
-            raise UnsupportedSpaceError(
-                f"observation space: received {observation_space}, which is no image: a uint8 Box of 2 to 4 dimensions"
-            )
-        layers = _check_layers(cnn_layers)
-        if channels not in (None, "first", "last"):
-            raise ValueError(f"policy_kwargs: channels={channels!r}; allowed are 'first', 'last' and None")
-        self.n_features = check_whole_number("policy_kwargs: cnn_features", cnn_features)
-        shape = observation_space.shape
-        # As [stack, C, H, W] or [stack, H, W, C], whatever is missing.
-        self.shape = {2: (1, 1, *shape), 3: (1, *shape), 4: shape}[len(shape)]
-        self.channels = "first" if len(shape) == 2 else channel_axis(self.shape, channels)
-        stack, *image = self.shape
-        n_channels, height, width = image if self.channels == "first" else (image[2], *image[:2])
-        _check_size(height, width, layers, shape)
-        self.n_channels = stack * n_channels
-        convolutions, n = [], self.n_channels
-        for n_outputs, kernel, stride in layers:
-            convolutions.append(nn.Conv2d(n, n_outputs, kernel, stride, dtype=torch.float32))
-            n, height, width = n_outputs, (height - kernel) // stride + 1, (width - kernel) // stride + 1
-        self.convolutions = nn.ModuleList(convolutions)
-        self.output = Dense(n * height * width, self.n_features, nn.ReLU)
+        plan = CnnPlan.of(observation_space, cnn_layers, cnn_features, channels)
+        self.shape, self.channels, self.n_features = plan.shape, plan.channels, plan.n_features
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(n_inputs, *layer, dtype=torch.float32) for n_inputs, layer in plan.convolutions
+        )
+        self.output = Dense(plan.n_flat, self.n_features, nn.ReLU)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Maps images [B, *shape] to features [B, n_features]."""
@@ -157,8 +115,7 @@ class MultiInputEncoder(nn.Module):
                 encoder = CnnEncoder(boxes[key], cnn_layers=cnn_layers, cnn_features=cnn_features, channels=channels)
             except ValueError as error:
                 raise type(error)(f"observation space, key {key!r}: {error}") from error
-            # Names of modules can't hold everything that keys can; and not all that they can is free ("forward").
-            self.images[key] = f"image_{key if key.isascii() and key.isidentifier() else i}"
+            self.images[key] = image_module(key, i)
             self.add_module(self.images[key], encoder)
             n_features += encoder.n_features
         self.n_features = n_features
@@ -242,31 +199,3 @@ class DetachedEncoder(nn.Module):
         """Maps observations to features, as the other net's encoder does."""
         features: Tensor = self.encoder(observation)
         return features.detach()
-
-
-def _check_layers(layers: Any) -> list[CnnLayer]:
-    try:
-        checked = [tuple(map(operator.index, layer)) for layer in layers]
-        valid = len(checked) > 0 and all(len(layer) == 3 and min(layer) > 0 for layer in checked)
-        valid = valid and not any(isinstance(number, bool) for layer in layers for number in layer)
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            f"policy_kwargs: cnn_layers={layers!r}; a list of at least one (channels, kernel, stride), each a positive "
-            "whole number, is needed"
-        )
-    return [(layer[0], layer[1], layer[2]) for layer in checked]
-
-
-def _check_size(height: int, width: int, layers: Sequence[CnnLayer], shape: tuple[int, ...]) -> None:
-    smallest = 1
-    for _, kernel, stride in reversed(layers):
-        smallest = (smallest - 1) * stride + kernel
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"policy_kwargs: cnn_layers={[*layers]!r} need images of at least {smallest}x{smallest} pixels; the space "
-            f"of shape {shape} has {height}x{width}. Give smaller kernels or strides, such as "
-            "cnn_layers=[(16, 3, 2), (32, 3, 2)]; or larger images (gymnasium.wrappers.ResizeObservation); or, where "
-            "the channels were taken for another dimension, channels='first' or 'last'"
-        )

@@ -24,12 +24,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slc_agents.errors import UnsupportedSpaceError, check_whole_number
+from slc_agents.errors import check_whole_number
+from slc_agents.learner.images import (
+    NATURE_CNN,
+    NATURE_FEATURES,
+    NOTHING_TO_NORMALIZE,
+    Channels,
+    check_dict,
+    check_encoder,
+    check_image,
+    check_share,
+    choose_encoder,
+    is_image,
+    make_encoder,
+)
 from slc_agents.learner.policy_kwargs import (
     DEFAULT_ACTIVATION,
     DEFAULT_HIDDEN_SIZES,
@@ -48,9 +60,6 @@ from slc_agents.learner.policy_kwargs import (
 )
 from slc_agents.pytorch.critics import CriticEnsemble, LyapunovEnsemble
 from slc_agents.pytorch.encoders import (
-    NATURE_CNN,
-    NATURE_FEATURES,
-    Channels,
     CnnEncoder,
     DetachedEncoder,
     Encoded,
@@ -58,7 +67,6 @@ from slc_agents.pytorch.encoders import (
     MultiInputEncoder,
     TensorObservation,
     Unflatten,
-    is_image,
 )
 from slc_agents.pytorch.networks import Dense, find_activation, make_mlp
 from slc_agents.pytorch.normalizer import IdentityNormalizer, ObservationNormalizer
@@ -270,10 +278,7 @@ class MlpPolicy(nn.Module):
         )
         n_normalized = self.count_normalized() if normalize_observations else 0
         if normalize_observations and not n_normalized:
-            raise ValueError(
-                "policy_kwargs: normalize_observations=True; all that this policy observes are images, which are "
-                "divided by 255 instead. Leave it out"
-            )
+            raise ValueError(NOTHING_TO_NORMALIZE)
         self.normalizer: nn.Module = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
         self.actor, self.critic = self.make_networks()
         # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.
@@ -459,11 +464,9 @@ class EncoderPolicy(MlpPolicy):
     ) -> None:
         check_observation_space(observation_space)
         self.check_kind(observation_space, has_own_encoder=encoder is not None)
-        if not isinstance(share_encoder, (bool, np.bool_)):
-            raise ValueError(f"policy_kwargs: share_encoder={share_encoder!r}; True or False is needed")
-        self.share_encoder = bool(share_encoder)
+        self.share_encoder = check_share(share_encoder)
         cnn = {"cnn_layers": cnn_layers, "cnn_features": cnn_features, "channels": channels}
-        self._make_encoder, self._encoder_kwargs = _choose_encoder(self.encoder_class, cnn, encoder, encoder_kwargs)
+        self._make_encoder, self._encoder_kwargs = choose_encoder(self.encoder_class, cnn, encoder, encoder_kwargs)
         boxes = observation_boxes(observation_space)
         self.images = [key for key, box in boxes.items() if is_image(box)]
         self.vectors = [key for key in boxes if key not in self.images]
@@ -489,13 +492,8 @@ class EncoderPolicy(MlpPolicy):
 
     def make_encoder(self) -> nn.Module:
         """Makes an encoder: from observations [B, *shape] to features [B, encoder.n_features]."""
-        try:
-            return self._make_encoder(self.observation_space, **self._encoder_kwargs)
-        except TypeError as error:
-            raise TypeError(
-                f"policy_kwargs: encoder: it can't be called as encoder(observation_space, **encoder_kwargs) with "
-                f"encoder_kwargs={self._encoder_kwargs!r}: {error}"
-            ) from error
+        made: nn.Module = make_encoder(self._make_encoder, self.observation_space, self._encoder_kwargs)
+        return made
 
     def make_networks(self) -> tuple[nn.Module, nn.Module]:
         """Makes actor and critics behind their encoders; `make_actor` and `make_critic` are for encoded features."""
@@ -507,13 +505,7 @@ class EncoderPolicy(MlpPolicy):
         return EncodedActor(copy.deepcopy(unflatten), actor_encoder, self.make_actor()), critic
 
     def _checked_encoder(self) -> nn.Module:
-        encoder = self.make_encoder()
-        n_features = getattr(encoder, "n_features", None)
-        if not isinstance(encoder, nn.Module) or not isinstance(n_features, (int, np.integer)) or n_features < 1:
-            raise TypeError(
-                f"policy_kwargs: the encoder is {type(encoder).__name__} with n_features={n_features!r}; an nn.Module "
-                "whose attribute n_features says the size of what it gives is needed"
-            )
+        encoder: nn.Module = check_encoder(self.make_encoder(), nn.Module, "an nn.Module")
         return encoder
 
     def features(self, observation: TensorObservation) -> Tensor:
@@ -540,16 +532,7 @@ class CnnPolicy(EncoderPolicy):
     @staticmethod
     def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
         """Raises `UnsupportedSpaceError` unless the space is an image."""
-        if not isinstance(space, spaces.Box):
-            raise UnsupportedSpaceError(
-                f"observation space: CnnPolicy is for images; received {space}. Use 'MultiInputPolicy' for a Dict"
-            )
-        if not has_own_encoder and not is_image(space):
-            raise UnsupportedSpaceError(
-                f"observation space: CnnPolicy is for images, uint8 from 0 to 255 of 2 to 4 dimensions; received "
-                f"{space}. Use 'MlpPolicy' for vectors; convert images of another type to uint8, or give an encoder "
-                "of your own (policy_kwargs={'encoder': ...})"
-            )
+        check_image(space, has_own_encoder=has_own_encoder)
 
 
 class MultiInputPolicy(EncoderPolicy):
@@ -563,11 +546,7 @@ class MultiInputPolicy(EncoderPolicy):
     @staticmethod
     def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
         """Raises `UnsupportedSpaceError` unless the space is a Dict."""
-        if not isinstance(space, spaces.Dict):
-            raise UnsupportedSpaceError(
-                f"observation space: MultiInputPolicy is for a Dict of boxes; received {space}. Use "
-                f"{'CnnPolicy' if isinstance(space, spaces.Box) and is_image(space) else 'MlpPolicy'!r}"
-            )
+        check_dict(space)
 
 
 FOR_LEARNING = ("critic", "critic_target", "actor_target")  # what acting doesn't need
@@ -633,31 +612,3 @@ def _flatten(observation: Tensor, box: spaces.Box) -> Tensor:
     flat = observation.reshape(observation.shape[0], math.prod(box.shape)).float()
     scale = input_scale(box)
     return flat if scale == 1.0 else flat / scale
-
-
-def _choose_encoder(
-    own: Callable[..., nn.Module],
-    cnn: Mapping[str, Any],
-    encoder: Callable[..., nn.Module] | None,
-    encoder_kwargs: Mapping[str, Any] | None,
-) -> tuple[Callable[..., nn.Module], dict[str, Any]]:
-    """Returns what makes an encoder, and its keywords: the policy's own with those of `cnn`, or the user's."""
-    if encoder is None:
-        if encoder_kwargs:
-            raise ValueError(
-                f"policy_kwargs: encoder_kwargs={encoder_kwargs!r} without an encoder; the policy's own has "
-                f"{', '.join(cnn)}, beside encoder_kwargs, not in it"
-            )
-        return own, dict(cnn)
-    if not callable(encoder):
-        raise ValueError(f"policy_kwargs: encoder={encoder!r}; a class that makes encoders is needed")
-    if encoder_kwargs is not None and not isinstance(encoder_kwargs, Mapping):
-        raise ValueError(f"policy_kwargs: encoder_kwargs={encoder_kwargs!r}; a dictionary of keywords is needed")
-    defaults = {"cnn_layers": NATURE_CNN, "cnn_features": NATURE_FEATURES, "channels": None}
-    for name, value in cnn.items():
-        if value is not defaults[name]:  # it was given
-            raise ValueError(
-                f"policy_kwargs: {name}={value!r} is for the policy's own encoder; give yours what it takes in "
-                "encoder_kwargs"
-            )
-    return encoder, dict(encoder_kwargs or {})

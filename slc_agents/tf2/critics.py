@@ -23,6 +23,8 @@ class CriticEnsemble(tf.Module):
         n_critics: Number of members.
     """
 
+    is_ensemble = True
+
     def __init__(
         self,
         n_inputs: int,
@@ -67,6 +69,8 @@ class LyapunovEnsemble(tf.Module):
         activation: The activation of each layer.
         n_critics: Number of members.
     """
+
+    is_ensemble = True
 
     def __init__(
         self,

@@ -287,10 +287,23 @@ class TensorFlowLearner(ABC):
     def variables(self) -> dict[str, tf.Variable]:
         """Returns the networks' variables, and the multipliers', by their archive names."""
         return {
-            f"{prefix}/{name}" if prefix else name: variable
+            f"{prefix}/{name}" if prefix else self._archive_name(name): variable
             for prefix, module in self.modules().items()
             for name, variable in named_variables(module)
         }
+
+    def _archive_name(self, name: str) -> str:
+        """Returns the archive name of a policy's variable: an ensemble's member comes first, as in critic/0/head/...
+
+        What the members share, such as an encoder in front of them, is no part of the ensemble: critic/encoder/...
+        """
+        part, *path = name.split("/")
+        module = getattr(self.policy, part) if part in ("critic", "critic_target") else None
+        for i, step in enumerate(path):
+            if getattr(module, "is_ensemble", False):
+                return "/".join([part, step, *path[:i], *path[i + 1 :]])
+            module = getattr(module, step, None)
+        return name
 
     def _archive_variables(self) -> dict[str, tf.Variable]:
         """Returns all that an archive holds: networks, multipliers, optimisers."""

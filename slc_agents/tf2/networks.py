@@ -15,6 +15,7 @@ import tensorflow as tf
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Convolution",
     "Dense",
     "Mlp",
     "Tensor",
@@ -57,6 +58,29 @@ class Dense(tf.Module):
     def __call__(self, x: Tensor) -> Tensor:
         """Maps [B, in] to [B, out]."""
         return self.activation(tf.nn.bias_add(tf.linalg.matmul(x, self.weight), self.bias))
+
+
+class Convolution(tf.Module):
+    """A convolution without padding, with torch's default initialisation: uniform in ±1/√(in kernel²).
+
+    Args:
+        n_inputs: Channels of the input.
+        n_outputs: Channels of the output.
+        kernel: Height and width of the kernel.
+        stride: Of both directions.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(n_inputs * kernel**2)
+        self.weight = _uniform(bound, n_outputs, n_inputs, kernel, kernel)  # as the archive has it
+        self.bias = _uniform(bound, n_outputs)
+        self.stride = stride
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps [B, H, W, in] to [B, H', W', out]."""
+        kernel = tf.transpose(self.weight, [2, 3, 1, 0])
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, self.stride, "VALID"), self.bias)
 
 
 class Mlp(tf.Module):

@@ -9,7 +9,10 @@ A policy is a `tf.Module` with the parts
 - `features(observation)`: what actor and critic see of an observation; `observe(observation)`, of numpy arrays;
 - `observation_space`, `action_space`: those of the environment.
 
-A user's own policy is a subclass of `MlpPolicy` that makes one of these differently (`make_actor`, `make_critic`), or
+`MlpPolicy` flattens what it observes. `CnnPolicy` and `MultiInputPolicy` have encoders in front of actor and critic
+(`slc_agents.tf2.encoders`); observations come to these flat too, and get their shapes back there.
+
+A user's own policy is a subclass that makes one of these differently (`make_actor`, `make_critic`, `make_encoder`), or
 any module that has them all. They compute by operations of TensorFlow alone, since they become parts of graphs.
 """
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -25,6 +28,19 @@ import numpy as np
 import tensorflow as tf
 
 from slc_agents.errors import check_whole_number
+from slc_agents.learner.images import (
+    NATURE_CNN,
+    NATURE_FEATURES,
+    NOTHING_TO_NORMALIZE,
+    Channels,
+    check_dict,
+    check_encoder,
+    check_image,
+    check_share,
+    choose_encoder,
+    is_image,
+    make_encoder,
+)
 from slc_agents.learner.policy_kwargs import (
     DEFAULT_ACTIVATION,
     DEFAULT_HIDDEN_SIZES,
@@ -43,22 +59,34 @@ from slc_agents.learner.policy_kwargs import (
 )
 from slc_agents.spaces import check_action_space, check_observation_space, observation_boxes, observation_size
 from slc_agents.tf2.critics import CriticEnsemble, LyapunovEnsemble
+from slc_agents.tf2.encoders import (
+    CnnEncoder,
+    DetachedEncoder,
+    Encoded,
+    EncodedActor,
+    MultiInputEncoder,
+    TensorObservation,
+    Unflatten,
+)
 from slc_agents.tf2.networks import Activation, Dense, Mlp, Tensor, drawing_from, find_activation
 from slc_agents.tf2.normalizer import IdentityNormalizer, ObservationNormalizer
 from slc_agents.transition import Array, Observation
 
 __all__ = [
+    "CnnEncoder",
+    "CnnPolicy",
     "CriticEnsemble",
+    "EncoderPolicy",
     "GSDEPolicy",
     "LyapunovEnsemble",
     "MlpPolicy",
+    "MultiInputEncoder",
+    "MultiInputPolicy",
     "SquashedGaussianActor",
     "StateDependentNoiseActor",
     "TensorObservation",
     "make_policy",
 ]
-
-TensorObservation: TypeAlias = "Tensor | dict[str, Tensor]"
 
 LOG_2 = math.log(2.0)
 ActivationName: TypeAlias = "str | type | None"
@@ -253,13 +281,23 @@ class MlpPolicy(tf.Module):
             "output_activation",
             find_activation,
         )
-        self.normalizer = (
-            ObservationNormalizer(self.n_features) if check_normalize(normalize_observations) else IdentityNormalizer()
-        )
-        self.actor, self.critic = self.make_actor(), self.make_critic()
-        self.critic_target = copy.deepcopy(self.critic)
-        if lyapunov:
-            self.actor_target = copy.deepcopy(self.actor)
+        n_normalized = self.count_normalized() if check_normalize(normalize_observations) else 0
+        if normalize_observations and not n_normalized:
+            raise ValueError(NOTHING_TO_NORMALIZE)
+        self.normalizer = ObservationNormalizer(n_normalized) if n_normalized else IdentityNormalizer()
+        self.actor, self.critic = self.make_networks()
+        # Copied in one go: an actor that uses the critics' encoder has a slow copy that uses their slow copies'.
+        self.critic_target, actor_target = copy.deepcopy((self.critic, self.actor if lyapunov else None))
+        if actor_target is not None:
+            self.actor_target = actor_target
+
+    def count_normalized(self) -> int:
+        """Returns how many of an observation's numbers the normaliser is for: all."""
+        return self.n_features
+
+    def make_networks(self) -> tuple[tf.Module, tf.Module]:
+        """Makes actor and critics."""
+        return self.make_actor(), self.make_critic()
 
     def make_actor(self) -> tf.Module:
         """Makes the actor: `actor(features, noise)` and `actor.mean_action(features)`."""
@@ -295,11 +333,12 @@ class MlpPolicy(tf.Module):
 
         uint8 values are divided by 255: networks start from inputs of the size of one.
         """
+        return self.join(observation, list(self._boxes))
+
+    def join(self, observation: TensorObservation, keys: Sequence[str]) -> Tensor:
+        """Flattens some keys of an observation, in that order; see `flatten`. A Box has the key ''."""
         parts = observation if isinstance(observation, Mapping) else {"": observation}
-        flat = [
-            tf.cast(tf.reshape(parts[key], [-1, math.prod(box.shape)]), tf.float32) / input_scale(box)
-            for key, box in self._boxes.items()
-        ]
+        flat = [_flatten(parts[key], self._boxes[key]) for key in keys]
         return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
     def features(self, observation: TensorObservation) -> Tensor:
@@ -313,9 +352,14 @@ class MlpPolicy(tf.Module):
 
     def flatten_arrays(self, observation: Observation) -> Array:
         """Does what `flatten` does, to numpy arrays."""
+        return self.join_arrays(observation, list(self._boxes))
+
+    def join_arrays(self, observation: Observation, keys: Sequence[str]) -> Array:
+        """Does what `join` does, to numpy arrays."""
         parts = observation if isinstance(observation, dict) else {"": observation}
         flat = []
-        for key, box in self._boxes.items():
+        for key in keys:
+            box = self._boxes[key]
             part = parts[key].reshape(len(parts[key]), math.prod(box.shape)).astype(np.float32, copy=False)
             flat.append(part if input_scale(box) == 1.0 else part / np.float32(input_scale(box)))
         return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
@@ -383,8 +427,149 @@ class GSDEPolicy(MlpPolicy):
         )
 
 
-POLICIES: dict[str, type[tf.Module]] = {"MlpPolicy": MlpPolicy, "GSDEPolicy": GSDEPolicy}
-PYTORCH_ONLY = ("CnnPolicy", "MultiInputPolicy")
+class EncoderPolicy(MlpPolicy):
+    """Encoders before the perceptrons of `MlpPolicy`: what `CnnPolicy` and `MultiInputPolicy` share.
+
+    The actor has one, and the critics have one together, with its slow copy in the target; or, with `share_encoder`,
+    the actor uses that of the critics, which the critics' loss alone trains. Images are uint8 until they come here;
+    they are divided by 255, and never normalised by statistics.
+
+    Args:
+        observation_space: See the subclass.
+        action_space: A Box with finite bounds.
+        cnn_layers: Channels, kernel and stride of each convolution, `[(32, 8, 4), ...]`.
+        cnn_features: Features of an image.
+        channels: Where images have their channels, "first" or "last"; None: where the smaller dimension is, of the
+            first and the last one of [C, H, W] or [H, W, C], and last where they are equal.
+        share_encoder: Whether actor and critics have one encoder.
+        encoder: What makes an encoder of your own: `encoder(observation_space, **encoder_kwargs)` is a `tf.Module` with
+            the attribute `n_features`, which maps an observation [B, *shape] (a dict of them for a Dict space; float32,
+            images in [0, 1] and in the environment's own layout) to [B, n_features]. None: the class's own.
+        encoder_kwargs: Keywords for it.
+        hidden_sizes: Widths of the hidden layers behind the encoder.
+        activation: See `MlpPolicy`, as for all that follow.
+        output_activation: Activation after the actor's last hidden layer, and after the critic's output.
+        n_critics: Number of critics.
+        normalize_observations: Whether what is no image is normalised by its running mean and variance.
+        lyapunov: Whether the critics are Lyapunov functions.
+
+    Raises:
+        ValueError: If a value is out of range, or an image is too small for the convolutions.
+        UnsupportedSpaceError: If the space is of another kind than the policy is for.
+        TypeError: If what `encoder` makes isn't one.
+    """
+
+    encoder_class: Callable[..., tf.Module]
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        cnn_layers: Sequence[Sequence[int]] = NATURE_CNN,
+        cnn_features: int = NATURE_FEATURES,
+        channels: Channels | None = None,
+        share_encoder: bool = False,
+        encoder: Callable[..., tf.Module] | None = None,
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        hidden_sizes: Sequence[int] | Mapping[str, Sequence[int]] = DEFAULT_HIDDEN_SIZES,
+        activation: ActivationName | Mapping[str, Any] = DEFAULT_ACTIVATION,
+        output_activation: ActivationName | Mapping[str, Any] = DEFAULT_OUTPUT_ACTIVATION,
+        n_critics: int = 2,
+        normalize_observations: bool = False,
+        lyapunov: bool = False,
+    ) -> None:
+        check_observation_space(observation_space)
+        self.check_kind(observation_space, has_own_encoder=encoder is not None)
+        self.share_encoder = check_share(share_encoder)
+        cnn = {"cnn_layers": cnn_layers, "cnn_features": cnn_features, "channels": channels}
+        self._encoder_maker = choose_encoder(self.encoder_class, cnn, encoder, encoder_kwargs)
+        boxes = observation_boxes(observation_space)
+        self._images = [key for key, box in boxes.items() if is_image(box)]
+        self._vectors = [key for key in boxes if key not in self._images]
+        super().__init__(
+            observation_space,
+            action_space,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            n_critics=n_critics,
+            normalize_observations=normalize_observations,
+            lyapunov=lyapunov,
+        )
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` if the policy isn't for spaces of this kind."""
+
+    def count_normalized(self) -> int:
+        """Returns how many of an observation's numbers the normaliser is for: those that are no image's."""
+        return sum(math.prod(self._boxes[key].shape) for key in self._vectors)
+
+    def make_encoder(self) -> tf.Module:
+        """Makes an encoder: from observations [B, *shape] to features [B, encoder.n_features]."""
+        make, kwargs = self._encoder_maker
+        return make_encoder(make, self.observation_space, kwargs)
+
+    def make_networks(self) -> tuple[tf.Module, tf.Module]:
+        """Makes actor and critics behind their encoders; `make_actor` and `make_critic` are for encoded features."""
+        unflatten = Unflatten(self.observation_space, [*self._images, *self._vectors])
+        encoder = self._checked_encoder()
+        self.n_features = int(encoder.n_features)
+        critic = Encoded(unflatten, encoder, self.make_critic())
+        actor_encoder = DetachedEncoder(encoder) if self.share_encoder else self._checked_encoder()
+        return EncodedActor(unflatten, actor_encoder, self.make_actor()), critic
+
+    def _checked_encoder(self) -> Any:
+        return check_encoder(self.make_encoder(), tf.Module, "a tf.Module")
+
+    def features(self, observation: TensorObservation) -> Tensor:
+        """Returns what the encoders see, flat: images in [0, 1], then the rest, normalised; [B, all numbers]."""
+        parts = [self.join(observation, [key]) for key in self._images]
+        if self._vectors:
+            parts.append(self.normalizer(self.join(observation, self._vectors)))
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    def observe(self, observation: Observation) -> None:
+        """Takes training observations, numpy arrays, into the normaliser's statistics, without their images."""
+        if self._vectors and type(self.normalizer) is not IdentityNormalizer:
+            self.normalizer.observe(self.join_arrays(observation, self._vectors))
+
+
+class CnnPolicy(EncoderPolicy):
+    """Convolutions for images: a uint8 Box [H, W], [C, H, W], [H, W, C], or stacked frames of the latter two.
+
+    See `EncoderPolicy` for the keywords, `CnnEncoder` for the network. With an encoder of your own, any Box will do.
+    """
+
+    encoder_class = CnnEncoder
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` unless the space is an image."""
+        check_image(space, has_own_encoder=has_own_encoder)
+
+
+class MultiInputPolicy(EncoderPolicy):
+    """Convolutions for each image of a Dict; everything else is flattened and joined with their features.
+
+    See `EncoderPolicy` for the keywords, `MultiInputEncoder` for the network.
+    """
+
+    encoder_class = MultiInputEncoder
+
+    @staticmethod
+    def check_kind(space: gymnasium.Space[Any], *, has_own_encoder: bool) -> None:
+        """Raises `UnsupportedSpaceError` unless the space is a Dict."""
+        check_dict(space)
+
+
+POLICIES: dict[str, type[tf.Module]] = {
+    "MlpPolicy": MlpPolicy,
+    "CnnPolicy": CnnPolicy,
+    "MultiInputPolicy": MultiInputPolicy,
+    "GSDEPolicy": GSDEPolicy,
+}
 
 
 def make_policy(
@@ -426,11 +611,6 @@ def make_policy(
 def _find_class(policy: str | type[tf.Module]) -> type[tf.Module]:
     known = ", ".join(map(repr, POLICIES))
     if isinstance(policy, str):
-        if policy in PYTORCH_ONLY:
-            raise ValueError(
-                f"policy={policy!r}: the TensorFlow agents have no such policy; they have {known}. For convolutions "
-                "take the PyTorch agents, from slc_agents (on the command line: --backend pytorch)"
-            )
         if policy not in POLICIES:
             raise ValueError(f"policy={policy!r}: allowed are {known}, or a policy class")
         return POLICIES[policy]
@@ -440,3 +620,7 @@ def _find_class(policy: str | type[tf.Module]) -> type[tf.Module]:
         f"policy: received {policy!r}; allowed with TensorFlow are a name such as 'MlpPolicy', or a policy class, a "
         "subclass of slc_agents.tf2.policies.MlpPolicy"
     )
+
+
+def _flatten(observation: Tensor, box: gymnasium.spaces.Box) -> Tensor:
+    return tf.cast(tf.reshape(observation, [-1, math.prod(box.shape)]), tf.float32) / input_scale(box)

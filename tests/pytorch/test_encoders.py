@@ -17,8 +17,8 @@ from torch.nn.functional import conv2d, softplus
 
 from slc_agents import SAC, load
 from slc_agents.errors import UnsupportedSpaceError, UntrustedCodeError
+from slc_agents.learner.images import channel_axis
 from slc_agents.policies import CnnEncoder, CnnPolicy, MultiInputEncoder
-from slc_agents.pytorch.encoders import channel_axis
 from slc_agents.pytorch.normalizer import IdentityNormalizer
 from slc_agents.pytorch.policies import make_policy
 

@@ -24,6 +24,17 @@ RATES = [
     {"lr_a": 1e-2, "lr_c": 0.0, "lr_alpha": 0.0, "lr_labda": 2e-3},
 ]
 IMAGE = gymnasium.spaces.Box(0, 255, (3, 4), np.uint8)
+FRAMES = gymnasium.spaces.Box(0, 255, (2, 3, 8, 9), np.uint8)  # [stack, C, H, W]
+PICTURES = gymnasium.spaces.Dict(
+    {
+        "a vector": gymnasium.spaces.Box(-1, 1, (2, 2)),
+        "left": gymnasium.spaces.Box(0, 255, (9, 8, 3), np.uint8),
+        "to the right": gymnasium.spaces.Box(0, 255, (8, 9), np.uint8),
+    }
+)
+CNN: dict[str, Any] = {"cnn_layers": [(4, 3, 2), (5, 2, 1)], "cnn_features": 6}
+ON_FRAMES: dict[str, Any] = {"policy": "CnnPolicy", "observation_space": FRAMES, **CNN}
+ON_PICTURES: dict[str, Any] = {"policy": "MultiInputPolicy", "observation_space": PICTURES, **CNN}
 
 SAC_CASES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -42,6 +53,11 @@ SAC_CASES: dict[str, dict[str, Any]] = {
     "images, flat": {"observation_space": IMAGE},
     "normalisation": {"normalize_observations": True},
     "gSDE": {"policy": "GSDEPolicy", "clip_mean": 0.1},
+    "convolutions": ON_FRAMES,
+    "convolutions, channels last": {**ON_FRAMES, "channels": "last", "cnn_layers": [(4, 3, 2)]},
+    "convolutions, a shared encoder": {**ON_FRAMES, "share_encoder": True},
+    "a Dict with images": ON_PICTURES,
+    "a Dict with images, normalised": {**ON_PICTURES, "normalize_observations": True, "share_encoder": True},
     "gSDE without clipping": {"policy": "GSDEPolicy", "clip_mean": None, "use_expln": True, "log_std_init": 0.2},
 }
 LAC_CASES: dict[str, dict[str, Any]] = {
@@ -55,6 +71,8 @@ LAC_CASES: dict[str, dict[str, Any]] = {
     "normalisation": {"normalize_observations": True},
     "fixed temperature": {"adaptive_temperature": False, "alpha": 0.3},
     "gSDE": {"policy": "GSDEPolicy", "activation": "Tanh"},
+    "convolutions": ON_FRAMES,
+    "a Dict with images, a shared encoder": {**ON_PICTURES, "share_encoder": True},
 }
 CASES = [("make_learner", name) for name in SAC_CASES] + [("make_lac_learner", name) for name in LAC_CASES]
 
@@ -72,7 +90,9 @@ def run_beside(make: str, case: dict[str, Any], *, spoil: bool = False) -> list[
     theirs, ours = (getattr(backend, make)(**case) for backend in (PYTORCH, TENSORFLOW))
     if case.get("normalize_observations"):
         # Far from the standard moments, and one observation far outside, so that the clipping acts.
-        seen = np.random.default_rng(9).normal(1.0, [0.01, 3.0, 1.0], (50, 3)).astype(np.float32)
+        seen: Any = np.random.default_rng(9).normal(1.0, [0.01, 3.0, 1.0], (50, 3)).astype(np.float32)
+        if "observation_space" in case:
+            seen = random_batch(theirs, 9)[0].observation
         for learner in (theirs, ours):
             learner.observe(seen)
     start = theirs.state_dict()
