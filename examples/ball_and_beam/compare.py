@@ -3,6 +3,8 @@
     slc-agents train lac ball_and_beam:BallAndBeam-v0 --config lac.yaml --seeds 0..2 --out runs/lac
     slc-agents train sac ball_and_beam:BallAndBeam-v0 --config sac.yaml --seeds 0..2 --out runs/sac
     python compare.py runs/lac runs/sac
+
+It prints a table in Markdown.
 """
 
 import argparse
@@ -31,19 +33,20 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=100)
     options = parser.parse_args()
     agents = {"LQR": LQR(BallAndBeam()), **{run.name.upper(): models(run) for run in options.runs}}
-    print("disturbance, size: of each agent the cost with its 95% interval, and the death rate")
+    print(f"| disturbance | size | {' | '.join(f'{name}: cost | deaths' for name in agents)} |")
+    print(f"|{'---|' * (2 + 2 * len(agents))}")
     for name, (disturbance, sizes) in DISTURBANCES.items():
         result = evaluate_robustness(
             agents, disturbance, sizes, env="BallAndBeam-v0", n_episodes=options.episodes, opt_type="minimize"
         )
+        rows = {(row["agent"], row["size"]): row for row in result.rows()}
         for size in sizes:
+            found = [rows[agent, float(size)] for agent in agents]
             cells = [
-                f"{row['agent']} {row['cost']:.1f} ({row['cost_low']:.1f} to {row['cost_high']:.1f}), "
-                f"{row['death_rate']:.0%}"
-                for row in result.rows()
-                if row["size"] == size
+                f"{row['cost']:.1f} ({row['cost_low']:.1f} to {row['cost_high']:.1f}) | {row['death_rate']:.0%}"
+                for row in found
             ]
-            print(f"{name} {size:g}: {'; '.join(cells)}")
+            print(f"| {name} | {size:g} | {' | '.join(cells)} |")
     return 0
 
 

@@ -1,6 +1,8 @@
-"""Closes the loop between an exported policy and the plant, where slc_agents isn't needed: torch, gymnasium and NumPy are.
+"""Closes the loop between an exported policy and the plant. slc_agents isn't needed: torch, gymnasium and NumPy are.
 
-    python run_policy.py policy.pt
+    python run_policy.py policy.pt [EPISODES]
+
+It is a program for whoever has the file alone.
 """
 
 import sys
@@ -9,15 +11,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-import ball_and_beam  # registers the plant
-
 
 def main() -> None:
-    """Prints the mean cost of 100 episodes, and how many of them ended on the floor."""
+    """Prints the mean cost of some episodes, 100 by default, and how many of them ended on the floor."""
     policy = torch.jit.load(sys.argv[1])
-    env = gym.make("BallAndBeam-v0")
+    n_episodes = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    env = gym.make("ball_and_beam:BallAndBeam-v0")
     costs, deaths = [], 0
-    for seed in range(100):
+    for seed in range(n_episodes):
         observation, _ = env.reset(seed=seed)
         total, ended = 0.0, False
         while not ended:
