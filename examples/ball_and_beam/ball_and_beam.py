@@ -67,7 +67,7 @@ gym.register("BallAndBeam-v0", entry_point=BallAndBeam, max_episode_steps=200)
 class LQR:
     """The linear controller that is optimal for the plant near its rest, and for a small price on the angle."""
 
-    def __init__(self, plant, price=0.3):
+    def __init__(self, plant, price=1.0):
         # Near rest: d(error)/dt = v, dv/dt = -k theta - friction v, dtheta/dt = (u - theta) / lag.
         k, h = plant.gravity / (1.0 + plant.inertia), plant.dt / plant.substeps
         rates = np.array([[0, 1, 0], [0, -plant.friction, -k], [0, 0, -1 / plant.lag]])
