@@ -4,7 +4,7 @@
     slc-agents train sac ball_and_beam:BallAndBeam-v0 --config sac.yaml --seeds 0..2 --out runs/sac
     python compare.py runs/lac runs/sac
 
-It prints a table in Markdown.
+It prints a table in Markdown, and draws two figures of what a slower servo does: ball_lag.svg, ball_trajectories.png.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from ball_and_beam import LQR, BallAndBeam
 from slc_agents.evaluation import evaluate_robustness, named_disturbance
 
 SENSORS = [0.1, 1.0, 0.0, 0.0, 0.1]  # noise of 0.1 m/s on the rate goes with 0.01 m on the position and on the error
+LAGS = [1.0, 1.5, 2.0, 3.0, 4.0]
 DISTURBANCES = {
     "none": ("action-bias", [0.0]),
-    "servo's lag, times": ("parameter:lag", [2.0, 3.0, 4.0]),
+    "servo's lag, times": ("parameter:lag", [2.0, 3.0]),
     "delay, in steps": ("action-delay", [1, 2, 4]),
     "beam not level, rad": ("action-bias", [0.01, 0.03]),
     "hollow ball": ("parameter:inertia", [1.6667]),
@@ -47,6 +48,11 @@ def main() -> int:
                 for row in found
             ]
             print(f"| {name} | {size:g} | {' | '.join(cells)} |")
+    lags = evaluate_robustness(
+        agents, "parameter:lag", LAGS, env="BallAndBeam-v0", n_episodes=options.episodes, opt_type="minimize"
+    )
+    lags.draw().savefig("ball_lag.svg", bbox_inches="tight", metadata={"Date": None})
+    lags.draw_trajectories([1.0, 3.0]).savefig("ball_trajectories.png", bbox_inches="tight")
     return 0
 
 
