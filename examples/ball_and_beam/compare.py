@@ -4,19 +4,21 @@
     slc-agents train sac ball_and_beam:BallAndBeam-v0 --config sac.yaml --seeds 0..2 --out runs/sac
     python compare.py runs/lac runs/sac
 
-It prints a table in Markdown, and draws two figures of what a slower servo does: ball_lag.svg, ball_trajectories.png.
+It prints a table in Markdown, and draws two figures of what a delay does: ball_delay.svg and ball_errors.svg.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from ball_and_beam import LQR, BallAndBeam
+from matplotlib.figure import Figure
 
-from slc_agents.evaluation import evaluate_robustness, named_disturbance
+from slc_agents.evaluation import RobustnessResult, evaluate_robustness, named_disturbance
 
 SENSORS = [0.1, 1.0, 0.0, 0.0, 0.1]  # noise of 0.1 m/s on the rate goes with 0.01 m on the position and on the error
-LAGS = [1.0, 1.5, 2.0, 3.0, 4.0]
+DELAYS = [0, 1, 2, 3, 4]
 DISTURBANCES = {
     "none": ("action-bias", [0.0]),
     "servo's lag, times": ("parameter:lag", [2.0, 3.0]),
@@ -48,12 +50,26 @@ def main() -> int:
                 for row in found
             ]
             print(f"| {name} | {size:g} | {' | '.join(cells)} |")
-    lags = evaluate_robustness(
-        agents, "parameter:lag", LAGS, env="BallAndBeam-v0", n_episodes=options.episodes, opt_type="minimize"
+    delayed = evaluate_robustness(
+        agents, "action-delay", DELAYS, env="BallAndBeam-v0", n_episodes=options.episodes, opt_type="minimize"
     )
-    lags.draw().savefig("ball_lag.svg", bbox_inches="tight", metadata={"Date": None})
-    lags.draw_trajectories([1.0, 3.0]).savefig("ball_trajectories.png", bbox_inches="tight")
+    delayed.draw().savefig("ball_delay.svg", bbox_inches="tight", metadata={"Date": None})
+    draw_errors(delayed).savefig("ball_errors.svg", bbox_inches="tight", metadata={"Date": None})
     return 0
+
+
+def draw_errors(result: RobustnessResult) -> Figure:
+    """Draws how far the ball is from its target, over time."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    for axes, size in zip(figure.subplots(1, 2, sharey=True), (0.0, 2.0), strict=True):
+        for agent in result.agents:
+            outcome = result.outcome(agent, size)
+            error = np.nanmean(np.abs(outcome.states - outcome.references), axis=0)  # over seeds and episodes
+            axes.plot(np.arange(len(error)) * BallAndBeam.dt, 100 * error, label=agent)
+        axes.set(xlabel="time, s", title=f"a delay of {size:g} steps", xlim=(0, 6), yscale="log", ylim=(0.5, 30))
+    figure.axes[0].set_ylabel("mean distance, cm")
+    figure.axes[0].legend()
+    return figure
 
 
 def models(run: Path) -> list[Path]:
