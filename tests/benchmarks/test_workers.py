@@ -74,19 +74,22 @@ def test_the_peak_of_memory_is_seen() -> None:
 
 
 def test_a_full_buffer_takes_what_it_reserves() -> None:
-    """In a process of its own, whose memory nothing has used before."""
+    """In a process of its own, whose memory nothing has used before.
+
+    The buffer is large beside what filling it leaves in the allocator's hands, which has been 6 to 43 MB.
+    """
     program = """
 from benchmarks.libraries import LIBRARIES, Setting
 from benchmarks.workers import memory
-program = memory(LIBRARIES["slc_agents"](Setting("Humanoid-v5", replay_size=30_000), {}))
-print(30_000 * program.asked["reserved"](), program.asked["resident"]())
+program = memory(LIBRARIES["slc_agents"](Setting("Humanoid-v5", replay_size=120_000), {}))
+print(120_000 * program.asked["reserved"](), program.asked["resident"]())
 """
     output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     reserved, resident = map(float, output.split())
-    assert reserved > 30_000_000
-    assert 0.7 < resident / reserved < 1.9  # what was freed is not always given back
+    assert reserved > 120_000_000
+    assert 0.7 < resident / reserved < 1.5
 
 
 @pytest.mark.slow
