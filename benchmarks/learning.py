@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slc_agents import zoo
-from slc_agents.cli.intervals import confidence_interval
+from slc_agents.intervals import confidence_interval
 from slc_agents.drawing import Curve, draw_curves
 
 NAMES = {"slc_agents": "slc_agents", "stable_baselines3": "Stable-Baselines3"}
