@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slc_agents import zoo
-from slc_agents.intervals import confidence_interval
 from slc_agents.drawing import Curve, draw_curves
+from slc_agents.intervals import confidence_interval
 
 NAMES = {"slc_agents": "slc_agents", "stable_baselines3": "Stable-Baselines3"}
 
