@@ -116,7 +116,11 @@ def train(job: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     if not job.items() <= result.items():  # none, or one of other steps or episodes
         python = sys.executable if job["library"] == "slc_agents" else str(options.peers)
         program = str(Path(__file__).with_name("trainings.py"))
-        subprocess.run([python, program, json.dumps(job), str(path)], check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [python, program, json.dumps(job), str(path)], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"the training of {job['library']} with seed {job['seed']} failed:\n{done.stderr}")
         result = read(path)
     return result
 

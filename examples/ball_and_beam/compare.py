@@ -24,7 +24,7 @@ DISTURBANCES = {
     "servo's lag, times": ("parameter:lag", [2.0, 3.0]),
     "delay, in steps": ("action-delay", [1, 2, 4]),
     "beam not level, rad": ("action-bias", [0.01, 0.03]),
-    "hollow ball": ("parameter:inertia", [1.6667]),
+    "hollow ball, J / mR² times": ("parameter:inertia", [1.6667]),
     "sensor noise, m/s": (named_disturbance("observation-noise", parts=SENSORS), [0.1, 0.3]),
 }
 

@@ -41,3 +41,11 @@ def test_trainings_are_done_once_and_summed_up(
     monkeypatch.setattr(learning.subprocess, "run", None)  # nothing is trained anew
     learning.main()
     assert f"mean over 2 seeds {np.mean(means):.1f}, " in capsys.readouterr().out
+
+
+def test_a_training_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--total-timesteps", "60", "--seeds", "1", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["learning", "Pendulum-v9", *options])
+    with pytest.raises(SystemExit, match=r"slc_agents with seed 0 failed:[^$]*Pendulum"):
+        learning.main()
+    assert not [*tmp_path.iterdir()]
