@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 
 from slc_agents.agents.backend import DEFAULT_BACKEND, EXPORT_FORMATS, Backend
 from slc_agents.agents.config import FOREIGN_NAMES, AgentConfig
-from slc_agents.agents.files import KnownSpaces, env_id, read_agent, start_from, versions, write_agent
+from slc_agents.agents.files import KnownSpaces, agent_archive, env_id, read_agent, start_from, versions, write_agent
 from slc_agents.buffers import ReplayBuffer
 from slc_agents.callbacks import Callback, CallbackLike, CallbackList, ProgressBarCallback
 from slc_agents.callbacks.saving import AGENT_FILE, CONFIG_FILE, RunFolderCallback
@@ -775,7 +775,8 @@ class Agent(ABC, Generic[ConfigT]):
         It computes on this class's backend, whichever wrote the file.
 
         Args:
-            path: The file; `.zip` may be left out.
+            path: The file, whose `.zip` may be left out; a run's folder; or the name of an agent of the zoo,
+                `zoo:sac/Pendulum-v1`.
             env: Where to train on; None: the agent can predict and be evaluated, and `set_env` gives it one later.
             device: Where to put the networks; None: where they were.
             trust: Whether code of the file's author may run, where the file has any (a policy class, a function as a
@@ -788,13 +789,13 @@ class Agent(ABC, Generic[ConfigT]):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ArchiveError: If the file is damaged, foreign, too new, or doesn't fit.
+            ArchiveError: If the file is damaged, foreign, too new, or doesn't fit, or the folder holds none.
             UntrustedCodeError: If the file needs code and `trust` is not set.
             TypeError: If an override is not a hyperparameter.
         """
         return read_agent(
             cls,
-            check_path("path", path),
+            agent_archive(path),
             env,
             device=device,
             trust=check_flag("trust", trust),

@@ -320,7 +320,7 @@ def start_from(agent: Agent[Any], start: Any, parts: tuple[str, ...]) -> None:
         if foreign is not None:
             tensors = foreign
         else:
-            archive = read_archive(path / AGENT_FILE if path.is_dir() else path)
+            archive = read_archive(agent_archive(path))
             with _named(archive.path):
                 tensors, left_out = _read_tensors(type(agent), archive)
             if OPTIMIZERS in parts and OPTIMIZERS in left_out:
@@ -346,18 +346,27 @@ def agent_archive(name: str | os.PathLike[str]) -> Path:
     """Returns the archive that a text means: a run folder's, a file, or a pretrained agent's, `zoo:sac/Pendulum-v1`.
 
     Raises:
+        ArchiveError: If it is a folder in which there is no agent's file.
         FileNotFoundError: If the zoo has no such agent.
     """
     if isinstance(name, str) and name.startswith(ZOO_PREFIX):
         return pretrained_agent_path(name.removeprefix(ZOO_PREFIX))
     path = check_path("path", name)
-    return path / AGENT_FILE if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not (path / AGENT_FILE).exists():
+        runs = sorted(str(file.parent) for file in path.glob(f"*/{AGENT_FILE}"))
+        hint = f"give one of {', '.join(runs)}" if runs else "give a run's folder, or the path of an agent's .zip file"
+        raise ArchiveError(f"{path}: a folder without {AGENT_FILE}; {hint}")
+    return path / AGENT_FILE
 
 
 def _start_path(start: str) -> Path:
     """Returns the file that a text means; a folder in which there is no agent's file stays as it is."""
-    path = agent_archive(start)
-    return path if path.exists() else Path(start)
+    try:
+        return agent_archive(start)
+    except ArchiveError:
+        return Path(start)
 
 
 def _read_foreign(agent: Agent[Any], path: Path, parts: tuple[str, ...]) -> dict[str, Array] | None:

@@ -8,11 +8,11 @@ from typing import Any
 from slc_agents.agents import tf2
 from slc_agents.agents.backend import DEFAULT_BACKEND, Backend, check_backend
 from slc_agents.agents.base import Agent
-from slc_agents.agents.files import BACKEND
+from slc_agents.agents.files import BACKEND, agent_archive
 from slc_agents.agents.lac import LAC
 from slc_agents.agents.sac import SAC
 from slc_agents.envs import EnvLike
-from slc_agents.errors import ArchiveError, MissingDependencyError, check_path
+from slc_agents.errors import ArchiveError, MissingDependencyError
 from slc_agents.persistence import read_archive
 
 __all__ = ["AGENTS", "agent_class", "load"]
@@ -52,7 +52,8 @@ def load(
     """Loads an agent of whatever class the file holds.
 
     Args:
-        path: As all others, see `Agent.load`.
+        path: A run folder, an agent's file, or the name of an agent of the zoo; this and the others: see
+            `Agent.load`.
         env: Where to train on.
         device: Where to put the networks.
         trust: Whether code of the file's author may run.
@@ -65,7 +66,7 @@ def load(
     Raises:
         MissingDependencyError: If the agent is TensorFlow's, and that isn't installed.
     """
-    path = check_path("path", path)
+    path = agent_archive(path)
     with read_archive(path) as archive:
         name, wrote = archive.manifest.get("class"), archive.manifest.get(BACKEND, DEFAULT_BACKEND)
     classes = ON_BACKEND.get(wrote if backend is None else check_backend(backend), AGENTS)

@@ -28,10 +28,9 @@ def load_predictor(agent: AgentLike, *, device: str | None = None, trust: bool =
         TypeError: If it is none of these, and can't predict.
     """
     if isinstance(agent, (str, os.PathLike)):
-        from slc_agents.agents.files import agent_archive
         from slc_agents.agents.loading import load
 
-        return load(agent_archive(agent), device=device, trust=trust)
+        return load(agent, device=device, trust=trust)
     received: object = agent
     if isinstance(received, type) or not callable(getattr(received, "predict", None)):
         raise TypeError(

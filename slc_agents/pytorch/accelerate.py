@@ -39,6 +39,7 @@ class ComputePlan:
         num_threads: Threads on the CPU, at most; and no more than torch has been given.
         matmul: Who multiplies float32 matrices on the CPU.
         graphed: Whether each gradient step is the replay of a recorded one.
+        widened: Whether products of bfloat16 are computed in float32 and rounded, for want of instructions.
     """
 
     device: torch.device
@@ -47,6 +48,7 @@ class ComputePlan:
     num_threads: int
     matmul: MatmulPath
     graphed: bool = False
+    widened: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,7 +64,8 @@ class ComputePlan:
         count = min(self.num_threads, torch.get_num_threads())
         threads = f"{count} thread{'s' * (count != 1)}"
         recorded = ", whole steps recorded" * self.graphed
-        return f"gradient steps on the CPU: {self.precision}, {threads}, {multiplier}, {networks}{recorded}"
+        precision = f"{self.precision} by way of float32" if self.widened else self.precision
+        return f"gradient steps on the CPU: {precision}, {threads}, {multiplier}, {networks}{recorded}"
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -129,15 +132,16 @@ def choose_plan(policy: nn.Module, device: torch.device, batch_size: int, option
                 "than float32; torch's default is taken",
                 stacklevel=2,
             )
-    if options.precision == "bfloat16" and device.type == "cpu" and not _has_bfloat16():
+    widened = options.precision == "bfloat16" and device.type == "cpu" and not _has_bfloat16()
+    if widened:
         warnings.warn(
-            "compute_kwargs: precision='bfloat16': this processor has no instructions for it, so it will be slower "
-            "than float32",
+            "compute_kwargs: precision='bfloat16': this processor has no instructions for it. Products are computed in "
+            "float32 and rounded, which gives the same numbers but is slower than float32",
             stacklevel=2,
         )
     networks: Networks = "fused" if options.fused and device.type in ("cpu", "cuda") else "ordinary"
     graphed = options.graphs is not False and device.type in ("cpu", "cuda") and all(map(is_known, policy.modules()))
-    return ComputePlan(device, options.precision, networks, threads, matmul, graphed)
+    return ComputePlan(device, options.precision, networks, threads, matmul, graphed, widened)
 
 
 def is_known(module: nn.Module) -> bool:

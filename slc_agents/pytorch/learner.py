@@ -123,7 +123,7 @@ class TorchLearner(ABC):
             for optimizer in self.optimizers.values()
             for parameter, gradient in optimizer.gradients.items()
         }
-        self.workspace = Workspace(homes)
+        self.workspace = Workspace(homes, widens=self.plan.widened)
         nets, networks = self._fuse(nets)
         precision: Precision = "float32" if networks == "ordinary" else self.plan.precision
         # By itself, but on the CPU not where networks are ordinary, since what they compute on their way would stay in
@@ -132,7 +132,8 @@ class TorchLearner(ABC):
         is_ours = packages <= {"slc_agents", "abc", "builtins"}
         by_itself = is_ours and (networks == "fused" or self.device.type == "cuda")
         graphed = self.plan.graphed and (by_itself or self.compute.graphs is True)
-        self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed)
+        widened = self.plan.widened and precision != "float32"
+        self.plan = replace(self.plan, networks=networks, precision=precision, graphed=graphed, widened=widened)
         for name, net in zip(("actor", "critic", "frozen_critic", *self.targets), nets, strict=True):
             setattr(self, name, net)
         self._target_pairs = merge_runs(

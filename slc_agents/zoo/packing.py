@@ -60,7 +60,7 @@ def pack_agent(
         ConfigError: If the environment isn't known, or the file to write is the one to read.
         NonFiniteError: If the agent has diverged.
         FileNotFoundError: If there is no such agent.
-        ArchiveError: If its file is damaged.
+        ArchiveError: If its file is damaged, or the folder holds none.
     """
     from slc_agents.agents.evaluation import evaluate_agent
     from slc_agents.agents.files import write_packed_agent
@@ -100,15 +100,15 @@ def packed_name(algo: str, env_id: str | None) -> str:
 def _load(source: str | os.PathLike[str] | Agent[Any], target: Path, *, trust: bool) -> Agent[Any]:
     """Returns the agent to pack, without an environment, and on the CPU, where its evaluation can be repeated."""
     from slc_agents.agents.base import Agent
+    from slc_agents.agents.files import agent_archive
     from slc_agents.agents.loading import load
-    from slc_agents.callbacks.saving import AGENT_FILE
 
     if isinstance(source, Agent):
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"source: received {source!r}; a run folder, an agent's file or an agent is needed")
-    file = check_path("source", source)
-    file = file / AGENT_FILE if file.is_dir() else file
+    check_path("source", source)
+    file = agent_archive(source)
     if target.exists() and file.exists() and target.samefile(file):
         raise ConfigError(f"path={str(target)!r}: is the file to be packed, which would be lost; choose another one")
     return load(file, device="cpu", trust=trust)

@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 import slc_agents
 from slc_agents import SAC, SACConfig
 from slc_agents.callbacks import Callback
-from slc_agents.errors import NonFiniteError, NotResumableError, UnsupportedSpaceError
+from slc_agents.errors import ArchiveError, NonFiniteError, NotResumableError, UnsupportedSpaceError
 from slc_agents.evaluation import evaluate_policy
 from slc_agents.persistence import read_archive
 from slc_agents.policies import MlpPolicy, SquashedGaussianActor
@@ -651,6 +651,20 @@ def test_load_refuses_a_start_policy_and_obeys_a_new_seed(tmp_path: Any) -> None
     same, other = SAC.load(tmp_path / "a.zip", PointEnv), SAC.load(tmp_path / "a.zip", PointEnv, seed=7)
     assert (same.replay_buffer.sample_indices(1, 9) == model.replay_buffer.sample_indices(1, 9)).all()
     assert (other.replay_buffer.sample_indices(1, 9) != same.replay_buffer.sample_indices(1, 9)).any()
+
+
+def test_a_run_is_loaded_by_its_folder(tmp_path: Any) -> None:
+    runs = [tmp_path / "seeds" / f"seed-{seed}" for seed in range(2)]
+    for seed, run in enumerate(runs):
+        SAC("MlpPolicy", PointEnv, **{**SMALL, "seed": seed, "logger_kwargs": {"output_dir": str(run)}}).learn(40)
+    second = weights(SAC.load(runs[1] / "agent.zip"))
+    for loaded in (SAC.load(runs[1]), slc_agents.load(runs[1]), slc_agents.load(str(runs[1]), PointEnv)):
+        assert_same(weights(loaded), second)
+    with pytest.raises(ArchiveError, match=r"seeds: a folder without agent\.zip; give one of .*seed-0, .*seed-1$"):
+        slc_agents.load(tmp_path / "seeds")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArchiveError, match=r"empty: a folder without agent\.zip; give a run's folder"):
+        SAC("MlpPolicy", PointEnv, **SMALL, start_policy=str(tmp_path / "empty"))
 
 
 def test_dropout_and_batch_norm_act_only_while_learning() -> None:

@@ -68,10 +68,16 @@ def test_threads_follow_from_the_size_of_the_problem() -> None:
 
 def test_bfloat16_without_instructions_for_it_is_warned_of(processor: Any) -> None:
     processor(avx512_bf16=False)
+    bfloat16 = ComputeOptions(precision="bfloat16")
     with pytest.warns(UserWarning, match="no instructions"):
-        choose_plan(nn.Linear(2, 2), CPU, 256, ComputeOptions(precision="bfloat16"))
+        widened = choose_plan(nn.Linear(2, 2), CPU, 256, bfloat16)
+    assert widened.widened
+    assert "bfloat16 by way of float32, " in str(widened)
+    assert not choose_plan(nn.Linear(2, 2), torch.device("cuda"), 256, bfloat16).widened
+    assert not choose_plan(nn.Linear(2, 2), CPU, 256, ComputeOptions()).widened
     processor()
-    assert choose_plan(nn.Linear(2, 2), CPU, 256, ComputeOptions(precision="bfloat16")).dtype is torch.bfloat16
+    own = choose_plan(nn.Linear(2, 2), CPU, 256, bfloat16)
+    assert (own.dtype, own.widened) == (torch.bfloat16, False)
 
 
 def test_the_plan_says_what_it_is() -> None:

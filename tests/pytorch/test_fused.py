@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import slc_agents.pytorch.learner as learner_module
 from slc_agents.compute import ComputeOptions
-from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedLyapunov, FusedTrunk, fuse
+from slc_agents.pytorch.fused import FusedActor, FusedCritic, FusedLyapunov, FusedTrunk, Workspace, fuse
 from slc_agents.pytorch.networks import Dense, EnsembleDense, make_ensemble_mlp
 from slc_agents.pytorch.policies import CriticEnsemble, LyapunovEnsemble, MlpPolicy, SquashedGaussianActor
 
@@ -445,6 +445,42 @@ def test_lyapunov_functions_in_bfloat16_are_near_those_in_float32() -> None:
         outcomes.append((values.detach(), torch.cat([p.grad.flatten() for p in ensemble.parameters()])))
     for rounded, exact in zip(*outcomes, strict=True):
         assert 1e-5 < float((rounded - exact).norm() / exact.norm()) < 0.03
+
+
+def test_products_of_bfloat16_by_way_of_float32_are_the_rounded_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rounded = [torch.randn(shape, generator=generator).bfloat16() for shape in ((2, 64, 48), (2, 48, 32))]
+    exact = torch.bmm(*(x.double() for x in rounded))
+    for a, b, expected in (
+        (*rounded, exact),
+        (rounded[0][0], rounded[1][0], exact[0]),
+        (rounded[1].mT, rounded[0].mT, exact.mT),
+    ):
+        product = Workspace(widens=True).multiply(a, b)
+        assert product.dtype is torch.bfloat16
+        assert float((product.double() - expected).abs().max() / expected.abs().max()) < 2**-8
+        assert torch.equal(product, (a.float() @ b.float()).bfloat16())
+        out = torch.empty_like(product)
+        assert Workspace(widens=True).multiply(a, b, out=out) is out
+        assert torch.equal(out, product)
+
+
+def test_bfloat16_by_way_of_float32_takes_the_same_steps(
+    make_learner: Any, make_batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the processor's own, up to the order of sums; in none of them does torch multiply bfloat16 itself."""
+    outcomes = []
+    for widened in (False, True):
+        choose = learner_module.choose_plan
+        with monkeypatch.context() as patch:
+            patch.setattr(learner_module, "choose_plan", lambda *a, w=widened, c=choose: replace(c(*a), widened=w))
+            learner = make_learner(**WIDE, compute=BFLOAT16)
+        assert learner.workspace.widens is widened
+        outcomes.append(moved(learner, make_batch))
+    (metrics, state), (wide_metrics, wide_state) = outcomes
+    np.testing.assert_allclose(wide_metrics, metrics, rtol=5e-3, atol=5e-3)
+    for key in (key for key in state if key.startswith(("actor/", "critic/"))):
+        np.testing.assert_allclose(wide_state[key], state[key], atol=4e-3, err_msg=key)
 
 
 def test_bfloat16_keeps_parameters_and_moments_in_float32(make_learner: Any, make_batch: Any) -> None:

@@ -704,7 +704,7 @@ def _methods() -> Iterator[Case]:
 def _archives() -> Iterator[Case]:
     for about, code, error, words, shown in (
         ("path", "load('nothing')", FileNotFoundError, ("nothing", "nothing.zip"), True),
-        ("path", "load('folder')", ArchiveError, ("folder", "not a file"), True),
+        ("path", "load('folder')", ArchiveError, ("folder", "agent.zip", "run's folder"), True),
         ("path", "load('foreign.zip')", ArchiveError, ("foreign.zip", "not a zip file"), True),
         ("path", "load('cut.zip')", ArchiveError, ("cut.zip", "cut short"), True),
         ("path", "load('damaged.zip')", ArchiveError, ("damaged.zip", "another copy"), True),

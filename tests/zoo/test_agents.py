@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slc_agents import SAC, zoo, zoo_files
+from slc_agents import SAC, load, zoo, zoo_files
 from slc_agents.agents.evaluation import recorded_evaluation
 from slc_agents.errors import ConfigError
 from slc_agents.zoo import configs, packing
@@ -94,6 +94,11 @@ def test_pretrained_agents_are_found_by_name(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(
         loaded.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
     )
+    for by_name in (load("zoo:sac/Pendulum-v1"), SAC.load("zoo:sac/Pendulum-v1")):
+        assert by_name.get_parameters().keys() == model.get_parameters().keys()
+        np.testing.assert_array_equal(
+            by_name.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
+        )
     started = SAC("MlpPolicy", "Pendulum-v1", seed=2, start_policy="zoo:sac/Pendulum-v1", **SMALL)
     np.testing.assert_array_equal(
         started.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]

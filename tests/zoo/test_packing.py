@@ -272,7 +272,7 @@ def test_mistakes_write_nothing(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "agent.zip"
     for source, keywords, error, words in (
         (folder / "nothing", {}, FileNotFoundError, "nothing"),
-        (folder, {}, FileNotFoundError, "agent.zip"),
+        (folder, {}, ArchiveError, "agent.zip"),
         (3, {}, TypeError, "received 3"),
         (folder / "run", {"episodes": 0}, ValueError, "episodes=0"),
         (folder / "run", {"seed": -1}, ValueError, "seed=-1"),
