@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from slc_agents.errors import ConfigError
 from slc_agents.schedulers import ConstantScheduler, LinearScheduler
 from slc_agents.zoo import configs, load_config_file
 
+SHARED = {  # settings for more than one task
+    "lac/default",
+    "sac/control_task",
+    "sac/default",
+    "sac/mujoco_locomotion",
+    "sac/mujoco_locomotion_learned_temperature",
+}
+
 
 def write(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "settings.yaml"
@@ -22,7 +31,7 @@ def write(tmp_path: Path, text: str | bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", [*zoo.list_configs(), "sac/default", "sac/mujoco_locomotion"])
+@pytest.mark.parametrize("name", [*zoo.list_configs(), *sorted(SHARED)])
 def test_every_file_of_the_zoo_is_valid(name: str) -> None:
     algo, env_id = name.split("/", 1)
     config = zoo.load_config(algo, env_id)
@@ -384,8 +393,7 @@ def test_a_policy_that_is_not_there_is_named_with_its_line(tmp_path: Path, monke
 
 
 def test_settings_for_more_than_one_task_are_no_task() -> None:
-    others = {"lac/default", "sac/control_task", "sac/default", "sac/mujoco_locomotion"}
-    assert set(configs._configs()) - set(zoo.list_configs()) == others
+    assert set(configs._configs()) - set(zoo.list_configs()) == SHARED
     for name in zoo.list_configs():
         assert name.partition("/")[2] in gymnasium.registry
 
@@ -395,6 +403,12 @@ def test_the_locomotion_tasks_have_one_files_settings() -> None:
     for task in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Walker2d"):
         assert zoo.load_config("sac", f"{task}-v5") == shared
     assert (shared.alpha, shared.adaptive_temperature, shared.epochs * shared.steps_per_epoch) == (0.2, False, 10**6)
+
+
+def test_locomotion_with_a_learned_temperature_differs_in_nothing_else() -> None:
+    shared = zoo.load_config("sac", "mujoco_locomotion")
+    learned = zoo.load_config("sac", "mujoco_locomotion_learned_temperature")
+    assert learned == replace(shared, alpha=1.0, adaptive_temperature=True, lr_a=3e-4, lr_c=3e-4, lr_alpha=3e-4)
 
 
 def test_default_holds_the_rates() -> None:
