@@ -67,11 +67,14 @@ def agent_name(algo: str, env_id: str) -> str:
 
 
 def missing(what: str, name: str, names: Iterable[str]) -> FileNotFoundError:
-    """Returns the error for a name that isn't there, with the nearest ones and all of the same algorithm."""
+    """Returns the error for a name that isn't there, with the nearest ones and all of its, or their, algorithm."""
     names = sorted(names)
     nearest = difflib.get_close_matches(name, names, n=3)
-    algo = name.partition("/")[0]
-    names = [other for other in names if other.partition("/")[0] == algo] or names
+    for like in (name, *nearest[:1]):
+        of_one = [other for other in names if other.partition("/")[0] == like.partition("/")[0]]
+        if of_one:
+            names = of_one
+            break
     hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     there = f"There are: {', '.join(names)}" if names else "There are none yet"
     return FileNotFoundError(f"the zoo has no {what} {name!r}{hint}{'' if hint else '.'} {there}")
