@@ -67,14 +67,17 @@ def agent_name(algo: str, env_id: str) -> str:
 
 
 def missing(what: str, name: str, names: Iterable[str]) -> FileNotFoundError:
-    """Returns the error for a name that isn't there, with the nearest ones and all of its, or their, algorithm."""
+    """Returns the error for a name that isn't there, with the nearest ones and all of the same algorithm.
+
+    Where there are none of this algorithm, it has all of the nearest one's; where none is near, all.
+    """
+
+    def of_algorithm(like: str) -> list[str]:
+        return [other for other in names if other.partition("/")[0] == like.partition("/")[0]]
+
     names = sorted(names)
     nearest = difflib.get_close_matches(name, names, n=3)
-    for like in (name, *nearest[:1]):
-        of_one = [other for other in names if other.partition("/")[0] == like.partition("/")[0]]
-        if of_one:
-            names = of_one
-            break
+    names = of_algorithm(name) or (of_algorithm(nearest[0]) if nearest else names)
     hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     there = f"There are: {', '.join(names)}" if names else "There are none yet"
     return FileNotFoundError(f"the zoo has no {what} {name!r}{hint}{'' if hint else '.'} {there}")

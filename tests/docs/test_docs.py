@@ -422,7 +422,7 @@ def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the site's builder isn't installed: pip install 'slc-agents[docs]'")
     site = tmp_path / "html"
     extensions = ",".join(
-        name for name in runpy.run_path(str(DOCS / "conf.py"))["extensions"] if "viewcode" not in name
+        name for name in runpy.run_path(str(DOCS / "conf.py"))["extensions"] if name != "sphinx.ext.viewcode"
     )
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "doctrees")]
     command += ["-D", f"extensions={extensions}", str(DOCS), str(site)]

@@ -219,6 +219,19 @@ def test_a_name_that_is_not_there_lists_those_that_are(algo: str, env_id: str) -
     assert ("lac/default" in str(caught.value)) == (not algo)  # those of others only where none is near
 
 
+@pytest.mark.parametrize(
+    ("algo", "env_id", "listed"),
+    [("sax", "Hopper-v5", {"sac"}), ("lacc", "slc/Oscillator-v1", {"lac"}), ("q", "x", {"sac", "lac"})],
+)
+def test_for_an_unknown_algorithm_the_nearest_ones_settings_are_listed(
+    algo: str, env_id: str, listed: set[str]
+) -> None:
+    with pytest.raises(FileNotFoundError, match="the zoo has no settings") as error:
+        zoo.load_config(algo, env_id)
+    there = str(error.value).partition("There are: ")[2]
+    assert {name.partition("/")[0] for name in there.split(", ")} == listed
+
+
 def test_a_name_with_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "zoo" / "sac").mkdir(parents=True)
     (tmp_path / "zoo" / "sac" / "slc__Oscillator-v1.yaml").write_text("gamma: 0.5\n")
@@ -421,16 +434,3 @@ def test_a_schedule_given_as_an_override_takes_the_files_final_rate_away(family:
     assert load_config_file(family / "default.yaml", SACConfig, lr_a=schedule).lr_a == schedule
     with pytest.raises(ConfigError, match=r"^lr_a_final=1e-05: lr_a is a schedule"):
         load_config_file(family / "default.yaml", SACConfig, lr_a=schedule, lr_a_final=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("algo", "env_id", "listed"),
-    [("sax", "Hopper-v5", {"sac"}), ("lacc", "slc/Oscillator-v1", {"lac"}), ("q", "x", {"sac", "lac"})],
-)
-def test_for_an_unknown_algorithm_the_nearest_ones_settings_are_listed(
-    algo: str, env_id: str, listed: set[str]
-) -> None:
-    with pytest.raises(FileNotFoundError, match="the zoo has no settings") as error:
-        zoo.load_config(algo, env_id)
-    there = str(error.value).partition("There are: ")[2]
-    assert {name.partition("/")[0] for name in there.split(", ")} == listed
