@@ -10,7 +10,7 @@ from typing import Any
 
 from slc_agents.agents.loading import load
 from slc_agents.cli.saved_agent import USAGE, add_agent, agent_file
-from slc_agents.zoo_files import agent_name, file_name
+from slc_agents.zoo_files import ZOO_PREFIX, agent_name, file_name
 
 __all__ = ["add_command", "run"]
 
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
 def _default_out(args: argparse.Namespace, suffix: str) -> Path:
     if args.of_env is not None:
         return Path(file_name(agent_name(args.agent, args.of_env)) + suffix)
+    if args.agent.startswith(ZOO_PREFIX):
+        return Path(file_name(args.agent.removeprefix(ZOO_PREFIX)) + suffix)
     is_folder = Path(args.agent).is_dir()
     return Path(args.agent) / f"policy{suffix}" if is_folder else Path(args.agent.removesuffix(".zip") + suffix)
 

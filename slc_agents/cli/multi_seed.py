@@ -92,9 +92,10 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     """Returns a run's evaluation; None where there is none that can be read."""
     try:
         evaluation = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
-        return evaluation if isinstance(evaluation["mean"], float) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return None
+    whole = isinstance(evaluation, dict) and {"mean", "std", "episodes"} <= evaluation.keys()
+    return evaluation if whole and isinstance(evaluation["mean"], float) else None
 
 
 def summarize(evaluations: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -280,7 +280,9 @@ def _inherited_path(files: list[ConfigFile]) -> Path:
     key = name.removeprefix(ZOO_PREFIX)
     if key not in names:
         whose = "the zoo's settings" if in_zoo else f"the settings beside it (the zoo's are called {ZOO_PREFIX}NAME)"
-        raise ConfigError(f"{place}: {INHERITS}: {name!r:.200} is not one of {whose}{_choice(key, names)}")
+        prefix = ZOO_PREFIX if in_zoo else ""
+        choice = _choice(key, names, prefix)
+        raise ConfigError(f"{place}: {INHERITS}: {name!r:.200} is not one of {whose}{choice}")
     led_by = [one.path.resolve() for one in files]
     if names[key].resolve() in led_by:
         raise ConfigError(
@@ -290,9 +292,9 @@ def _inherited_path(files: list[ConfigFile]) -> Path:
     return names[key]
 
 
-def _choice(name: str, names: Mapping[str, Path]) -> str:
+def _choice(name: str, names: Collection[str], prefix: str) -> str:
     nearest = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else f": {', '.join(names) or 'there are none'}"
+    return f"; did you mean {prefix + nearest[0]!r}?" if nearest else f": {', '.join(names) or 'there are none'}"
 
 
 def _replace_inherited(inherited: ConfigFile, own: ConfigFile) -> ConfigFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slc_agents.errors import ConfigError, NonFiniteError, check_path, check_whole_number
-from slc_agents.zoo.configs import config_path, read_config_file
+from slc_agents.zoo.configs import POLICY, config_path, read_config_file
 from slc_agents.zoo_files import agent_name, file_name
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def pack_agent(
     target networks, which start as copies of the critics. Hyperparameters that say where and how it was computed and
     logged (`device`, `compute_kwargs`, `logger_kwargs`, `export`) have their defaults. The manifest has `evaluation`
     (`mean, std, episodes, seed, deterministic, mean_length, env_id`), and `settings`: the zoo's file for the algorithm
-    and environment, and which hyperparameters differ from it.
+    and environment, and which hyperparameters differ from it, with `policy` where that does.
 
     Args:
         source: The folder of a run, an agent's file, a checkpoint among them, or an agent.
@@ -124,6 +124,8 @@ def _settings_of(model: Agent[Any], env_id: str | None) -> dict[str, Any]:
     file = read_config_file(path)
     own, zoo = _compared(model.config), _compared(file.make(type(model.config)))
     changed = [name for name, value in own.items() if value != zoo[name]]
+    if model.policy_class != file.policy:
+        changed.insert(0, POLICY)
     return {"zoo": f"{path.parent.name}/{path.stem.replace('__', '/')}", "changed": changed}
 
 

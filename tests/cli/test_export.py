@@ -47,6 +47,15 @@ def test_an_archive_stands_by_its_name(command: Command, archive: Path) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["model_1.5.pt2", "model_1.5.pt2.json", archive.name]
 
 
+@pytest.mark.parametrize("agent", [["sac", "slc/Oscillator-v1"], ["zoo:sac/slc/Oscillator-v1"]])
+def test_an_agent_of_the_zoo_gives_a_file_of_its_name_here(command: Command, agent: list[str]) -> None:
+    assert command("export", *agent, "--format", "torch_export").code == 0
+    assert {path.name for path in Path().iterdir()} == {
+        "sac__slc__Oscillator-v1.pt2",
+        "sac__slc__Oscillator-v1.pt2.json",
+    }
+
+
 def test_out_and_device(command: Command, archive: Path) -> None:
     out = Path("new/p.pt2")
     assert command("export", archive, "--out", out, "--device", "cpu").out == said(out, "torch_export")

@@ -230,6 +230,16 @@ def test_what_is_not_there_is_not_said(command: Command, missing: list[str]) -> 
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("evaluation", ['{"mean": -1.0}', '{"mean": null, "std": 1.0, "episodes": 2}', "[-1.0]", "{"])
+def test_an_evaluation_that_cannot_be_read_is_none(command: Command, evaluation: str) -> None:
+    folder = make_run("x")
+    (folder / "evaluation.json").write_text(evaluation)
+    code, _, err = command("report", "x", "--no-video")
+    assert (code, err) == (0, "")
+    assert "There is none: `slc-agents train` evaluates" in Page(folder / "report.html").text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_without_matplotlib(command: Command) -> None:
     make_run("x")
     assert command("report", "x", "--no-video").code == 0

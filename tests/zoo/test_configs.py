@@ -347,6 +347,7 @@ def test_an_error_says_the_line_of_the_file_in_which_the_key_stands(
         ("inherits:", ["None", "name of settings"]),
         ("inherits: 1", ["received 1", "name of settings"]),
         ("inherits: zoo:sac/nothing", ["'zoo:sac/nothing'", "the zoo's settings", "sac/Pendulum-v1"]),
+        ("inherits: zoo:sac/Pendulm-v1", ["'zoo:sac/Pendulm-v1'", "did you mean 'zoo:sac/Pendulum-v1'"]),
         ("inherits: zoo:../../default", ["'zoo:../../default'", "the zoo's settings"]),
         ("inherits: own", ["own.yaml:1", "'own'", "from this file"]),
         ("# c\ninherits: other", ["other.yaml:1", "'own'", "from this file"]),

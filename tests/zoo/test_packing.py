@@ -266,6 +266,8 @@ def test_costs_and_other_settings(tmp_path: Path) -> None:
     assert "opt_type" in said["settings"]["changed"]
     agent = zoo.make("sac", "Pendulum-v1", seed=5, device="cpu", export=False, save_freq=7)
     assert manifest(zoo.pack_agent(agent, tmp_path, episodes=1))["settings"]["changed"] == []
+    agent = zoo.make("sac", "Pendulum-v1", policy="GSDEPolicy", seed=5)
+    assert manifest(zoo.pack_agent(agent, tmp_path, episodes=1))["settings"]["changed"] == ["policy"]
 
 
 def test_mistakes_write_nothing(folder: Path, tmp_path: Path) -> None:
