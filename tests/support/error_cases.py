@@ -767,7 +767,7 @@ def _zoo() -> Iterator[Case]:
         ("zoo.load_config_file('settings.yaml', SACConfig)", ConfigError, ("settings.yaml:2", "gamma=7"), True),
         ("zoo.load_config_file('list.yaml', SACConfig)", ConfigError, ("list.yaml:1", "key: value"), False),
         ("zoo.load_config_file('evil.yaml', SACConfig)", ConfigError, ("evil.yaml:1", "tags"), True),
-        ("zoo.load_config_file('heir.yaml', SACConfig)", ConfigError, ("heir.yaml:2", "'sac/default'"), True),
+        ("zoo.load_config_file('heir.yaml', SACConfig)", ConfigError, ("heir.yaml:2", "'zoo:sac/default'"), True),
         ("zoo.load_config_file('expression.yaml', SACConfig)", ConfigError, ("{type: linear", "Nothing"), True),
         ("zoo.load_config_file('zoo:sac/x', SACConfig)", FileNotFoundError, ("'sac/x'", "sac/Pendulum-v1"), False),
         ("zoo.make('sac', 'x', settings='defualt')", FileNotFoundError, ("'sac/defualt'", "sac/default"), False),
